@@ -1,0 +1,1 @@
+"""The instruments: what to ask them, and what their answers mean. Imports nothing of `agent`."""

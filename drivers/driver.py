@@ -1,0 +1,38 @@
+"""What every driver is: it asks, decodes and returns. No retry, sleep, clock, log, averaging or storage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drivers.line import Line
+    from drivers.sample import Channel, Sample
+
+
+class Exchange(NamedTuple):
+    """One request and its longest answer as `stationd check` counts them, in bytes on the wire."""
+
+    what: str
+    sent: int
+    received: int
+
+
+class Driver(Protocol):
+    """Turns the answers of one kind of instrument into samples.
+
+    An instance belongs to one instrument and may remember what it learned of it (a refused register, a column
+    order), never a value.
+    """
+
+    channels: tuple[Channel, ...]
+
+    def read(self, line: Line, address: int) -> Sequence[Sample]:
+        """Ask once and give one sample for each channel, in their order.
+
+        Raises `DriverError` (with the samples it already has) or `LineDown`, and nothing else.
+        """
+
+    def plan(self, framer: str) -> Sequence[Exchange]:
+        """List the exchanges of one `read` on a line with that framer (`tcp`, `rtu`, `ascii`, `none`)."""
