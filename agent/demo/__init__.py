@@ -1,0 +1,1 @@
+"""A station made of simulated instruments, to see the real daemon at work."""
