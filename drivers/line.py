@@ -1,8 +1,8 @@
 """A line: one conversation at a time over one port, with deadlines, silence and a fence against late answers.
 
-After an answer failed to come, or came damaged, the line is kept quiet until the answer must have died out, and the
-next answer of that instrument counts only if nothing comes after it: an answer that is one question late is
-always followed by another.
+After an answer failed to come, or came damaged, the line is kept quiet until the answer must have died out, and
+the next answer of that instrument counts only if nothing comes after it: an answer that is one question late
+is always followed by another.
 """
 
 from __future__ import annotations
@@ -42,13 +42,21 @@ class Line:
     """
 
     def __init__(
-        self, name: str, port: Port, *, framer: str = "none", timing: Timing | None = None, trace: Trace | None = None
+        self,
+        name: str,
+        port: Port,
+        *,
+        framer: str = "none",
+        timing: Timing | None = None,
+        trace: Trace | None = None,
+        now_s: Callable[[], float] = monotonic_s,
     ) -> None:
         self.name, self.framer, self.trace = name, framer, trace
         self.timing = timing or Timing()
         self.transaction = 0
         self.noise_bytes = 0
         self._port = port
+        self._now_s = now_s
         self._is_open = False
         self._was_opened = False
         self._reopen_at = 0.0
@@ -66,7 +74,7 @@ class Line:
     @property
     def reopens_in_s(self) -> float:
         """Seconds until the next attempt to open a port that is gone; 0 if it may be used now."""
-        return 0.0 if self._is_open else max(0.0, self._reopen_at - monotonic_s())
+        return 0.0 if self._is_open else max(0.0, self._reopen_at - self._now_s())
 
     def ask(self, request: bytes, complete: Complete, *, address: int = 0, timeout_s: float | None = None) -> bytes:
         """Send a request and give the whole answer.
@@ -86,7 +94,7 @@ class Line:
         except LineDown:
             self.close()
             raise
-        self._quiet_since = monotonic_s()
+        self._quiet_since = self._now_s()
         self._quiet_for_s = self.timing.silence_s
         return answer
 
@@ -99,7 +107,7 @@ class Line:
         except LineDown:
             self.close()
             raise
-        self._quiet_since, self._quiet_for_s = monotonic_s(), self.timing.silence_s
+        self._quiet_since, self._quiet_for_s = self._now_s(), self.timing.silence_s
 
     def listen(self, complete: Complete, *, timeout_s: float | None = None) -> bytes:
         """Give the next whole message of an instrument that talks unasked; what came earlier is dropped.
@@ -138,7 +146,7 @@ class Line:
 
     def _back_off(self) -> None:
         self._reopen_wait_s = min(max(self._reopen_wait_s * 2, REOPEN_FIRST_S), REOPEN_MOST_S)
-        self._reopen_at = monotonic_s() + self._reopen_wait_s
+        self._reopen_at = self._now_s() + self._reopen_wait_s
 
     def _send(self, request: bytes) -> None:
         if self.trace:
@@ -146,10 +154,10 @@ class Line:
         self._port.write(request)
 
     def _receive(self, complete: Complete, timeout_s: float) -> bytes:
-        deadline = monotonic_s() + timeout_s
+        deadline = self._now_s() + timeout_s
         data = b""
         while True:
-            chunk = self._port.read(deadline - monotonic_s())
+            chunk = self._port.read(deadline - self._now_s())
             if chunk:
                 self._silent_asks = 0
                 self._reopen_wait_s = 0.0
@@ -160,7 +168,7 @@ class Line:
                     return self._whole(data, length)
             if len(data) > ANSWER_LIMIT:
                 raise BadAnswer(f"more than {ANSWER_LIMIT // 1024} KiB without an end")
-            if monotonic_s() >= deadline:
+            if self._now_s() >= deadline:
                 raise self._silence(data, timeout_s)
 
     def _whole(self, data: bytes, length: int) -> bytes:
@@ -183,17 +191,17 @@ class Line:
         if self.framer == "tcp":
             return  # its transaction number tells late answers apart
         self._doubtful.add(address)
-        self._quiet_since, self._quiet_for_s = monotonic_s(), max(timeout_s, self.timing.silence_s)
+        self._quiet_since, self._quiet_for_s = self._now_s(), max(timeout_s, self.timing.silence_s)
 
     def _settle(self) -> None:
         """Wait until the line has been silent for as long as it must, dropping what still arrives."""
         if self.framer == "tcp":
             return
-        while (left := self._quiet_since + self._quiet_for_s - monotonic_s()) > 0:
+        while (left := self._quiet_since + self._quiet_for_s - self._now_s()) > 0:
             if self._quiet_for_s <= self.timing.silence_s:
                 sleep_s(left)
             elif self._drop(self._port.read(left)):
-                self._quiet_since = monotonic_s()
+                self._quiet_since = self._now_s()
                 self._quiet_for_s = min(self._quiet_for_s, 0.1 + self.timing.silence_s)
         self._drop_arrived()
 
