@@ -1,0 +1,72 @@
+"""Checksums agree with what manuals and captures show."""
+
+import pytest
+
+from drivers.checksum import crc16, sum8, sum16, xor8
+
+WXT_NMEA = b"WIXDR,V,0.02,M,0,Z,30,s,0,R,2.7,M,0,V,0.0,M,1,Z,0,s,1,R,0.0,M,1,R,6.3,M,2,R,0.0,M,3"
+
+
+@pytest.mark.parametrize(
+    ("covered", "expected"),
+    [
+        (b"\x02DA097\x03", 0x3A),  # Bayern-Hessen, STX to ETX, Ecotech Serinus manual
+        (b"\x02ST843 K\x03", 0x52),  # the same manual
+        (b"\x02DA\x03", 0x04),
+        (b"\x02DA001\x03", 0x35),
+        (b"\x02ST000 N\x03", 0x58),
+        (b"Q,229,002.74,M,00,", 0x16),  # WindSonic, between STX and ETX
+        (b"<sendVal 60=1373.361084;61=0.083834;62=0.116399>", 0x7C),  # Palas Fidas, brackets included
+        (b"<ok>", 0x06),
+        (b"AC3204", 0x07),  # ENVEA, after STX
+        (WXT_NMEA, 0x51),  # NMEA, between $ and *, Vaisala WXT manual
+        (bytes.fromhex("02 30 31 52 44 33 03"), 0x25),  # EcoPhysics CLD 700, raw byte
+        (bytes.fromhex("00 01 01 32"), 0x32),  # Serinus Advanced, without STX, ETX, EOT
+        (bytes.fromhex("00 01 05 32 3F 80 00 00"), 0x89),  # its answer; one row of the manual misprints this
+    ],
+)
+def test_xor8_agrees_with_published_frames(covered, expected):
+    """The exclusive or of the covered bytes is the checksum that the source prints."""
+    assert xor8(covered) == expected
+
+
+@pytest.mark.parametrize(
+    ("covered", "expected"),
+    [
+        (b"set format 01 ok", 0x0570),  # Thermo 49C-PS manual
+        (b"set lrec format 0 ok*", 0x072F),  # captured from a Thermo 49i
+        (b"RQ", 163),  # Met One, written in decimal
+        (bytes.fromhex("424d001c00000008000800000008000800d20046002d001e000000009700"), 0x02C5),  # Plantower
+    ],
+)
+def test_sum16_agrees_with_published_frames(covered, expected):
+    """The sum of the covered bytes is the checksum that the source prints."""
+    assert sum16(covered) == expected
+
+
+def test_sum8_agrees_with_sds011_and_modbus_ascii():
+    """SDS011 sends the sum itself, Modbus ASCII its two's complement (LRC)."""
+    assert sum8(bytes.fromhex("0600060058d9")) == 0x3D
+    assert -sum8(bytes.fromhex("01 03 00 00 00 02")) & 0xFF == 0xFA
+
+
+@pytest.mark.parametrize(
+    ("covered", "sent", "polynomial"),
+    [
+        ("01 04 00 08 00 08", "70 0E", 0xA001),
+        ("01 03 75 31 00 0B", "4F CE", 0xA001),
+        ("04 03 00 1E 00 02", "A4 58", 0xA001),
+        ("01 10 01 70 01 F0 04 02 23 10 64 00 03", "61 D9", 0x8408),  # Lufft UMB
+        ("01 10 01 F0 01 70 0A 02 23 10 00 64 00 16 00 00 B4 41 03", "C6 22", 0x8408),
+    ],
+)
+def test_crc16_agrees_with_captured_frames(covered, sent, polynomial):
+    """Low byte first, the CRC is the two bytes that close the frame."""
+    assert crc16(bytes.fromhex(covered), polynomial).to_bytes(2, "little") == bytes.fromhex(sent)
+
+
+def test_a_crc_with_its_bytes_swapped_does_not_hold():
+    """Several README files print the CRC high byte first; a captured answer shows the order on the wire."""
+    body, sent = bytes.fromhex("00 03 04 01 5E 01 9E"), bytes.fromhex("0A E5")  # Saimosen SMS6930
+    assert crc16(body).to_bytes(2, "little") == sent
+    assert crc16(body).to_bytes(2, "big") != sent
