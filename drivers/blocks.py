@@ -1,10 +1,10 @@
 """Reads wanted registers in as few requests as the instrument's limits allow.
 
-Neighbours are asked for together, with the few registers between them that nobody wants (a hole). Instruments
+Neighbours are asked for together, with the few registers between them that nobody wants (a hole). An instrument
 may refuse a request for a hole, or for one register that this model lacks; then the request is cut at its holes,
-next between its values, until it is known what is answered. What was cut stays cut. A register that never was
-answered is left out for `LEFT_OUT` reads and then asked for again; what once was answered is asked for in every
-read, and when nothing else is left to ask for, so is everything.
+next between its values, until it is known what is answered. What was cut stays cut. A register that never
+was answered is left out for `LEFT_OUT` reads and then asked for again; what once was answered is asked for in
+every read, and when nothing else is left to ask for, so is everything.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _BITS = 16
 """Coils that count as one register, in limits; 125 registers and 2000 coils are the bounds of Modbus."""
 LEFT_OUT = 20
 _NOT_THERE = frozenset({2, 3})
-"""Exceptions that a request may get for one of its registers: illegal address; illegal value (a count too high)."""
+"""Exceptions that a request may get for one of its registers: illegal address, illegal value."""
 
 
 class Limits(NamedTuple):
-    """How many registers one request may ask for, and how many unwanted ones it may have between wanted ones."""
+    """How many registers one request may ask for, and how many of them in a row may be unwanted."""
 
     block: int = MOST_REGISTERS
     hole: int = 10
@@ -54,7 +54,7 @@ class Part:
 
 
 def merge(wanted: Iterable[Block], most: int, gap: int) -> list[Part]:
-    """Put together what is at most `gap` apart (-1: only what overlaps), up to `most` registers or coils in a part."""
+    """Put together what is at most `gap` apart (-1: only what overlaps), at most `most` registers or coils."""
     groups: list[list[Block]] = []
     end = 0
     for block in sorted(set(wanted)):
@@ -80,7 +80,7 @@ def requests(wanted: Iterable[Block], limits: Limits) -> list[Part]:
 
 
 class Answers(NamedTuple):
-    """What one read brought: bytes by the block they stand in, and the error that ended it early or refused it all."""
+    """What one read brought: bytes by their block, and the error that ended it early or refused it all."""
 
     data: dict[Block, bytes]
     error: DriverError | None
@@ -94,7 +94,7 @@ class BlockReader:
         self._timeout_s = timeout_s
 
     def read(self, line: Line, address: int) -> Answers:
-        """Ask for everything once. Raises LineDown; a DriverError is given with what was answered before it."""
+        """Ask for everything once. Raises LineDown; a DriverError is given, with what was answered before."""
         reading = _Reading(line, address, self._timeout_s)
         try:
             for part in self._due():

@@ -70,6 +70,11 @@ class Number(NamedTuple):
         return self.text_registers if self.format == _STRING else _CODES[self.format][1]
 
     @property
+    def has_file_order(self) -> bool:
+        """Whether the order of a whole profile is meant for it: not for single registers and text."""
+        return self.registers > 1 and self.format != _STRING
+
+    @property
     def code(self) -> str:
         """Its letter for `struct`, once its bytes are in the standard order."""
         return f"{2 * self.registers}s" if self.format == _STRING else _CODES[self.format][0]
