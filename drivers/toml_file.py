@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 from drivers.errors import ConfigError, Problem
+from drivers.toml_places import places
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE_LIMIT = 256 * 1024
+LINE_LIMIT = 4000
+"""Bytes a line may have: tomllib takes time in the square of the parts of one dotted key."""
 Path_ = tuple[str, ...]
-
-_PART = r"(?:[A-Za-z0-9_-]+|\"(?:[^\"\\]|\\.)*\"|'[^']*')"
-_KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=(?!=)")
-_TABLE = re.compile(rf"\s*\[\[?\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]\]?\s*(?:#.*)?$")
-_STRINGS = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|#[^\n]*", re.DOTALL)
 
 
 class Document:
@@ -26,10 +25,10 @@ class Document:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.data: dict[str, Any] = tomllib.loads(text)
-        self._lines = _key_lines(text)
+        self._lines = places(text)
 
     def line(self, path: Path_) -> int:
-        """Give the line of a key, or of the nearest table around it; 0 if the file has neither."""
+        """Give the line of a key or list item, or of the nearest table around it; 0 if there is neither."""
         while path:
             if path in self._lines:
                 return self._lines[path]
@@ -39,62 +38,51 @@ class Document:
 
 def load(path: Path) -> Document:
     """Read and parse a file. Raises ConfigError with the line where the text is not TOML."""
+    return parse(path, content(path))
+
+
+def content(path: Path) -> bytes:
+    """Read a regular file of bounded size. Raises ConfigError."""
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise _error(path, 0, f"more than {SIZE_LIMIT // 1024} KiB", "a smaller file is expected")
-        return Document(path, path.read_text(encoding="utf-8"))
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _error(path, 0, "", "cannot be read: not a regular file")
+        if found.st_size > SIZE_LIMIT:
+            raise _error(path, 0, f"{found.st_size} bytes", f"allowed: at most {SIZE_LIMIT // 1024} KiB")
+        return path.read_bytes()
     except OSError as error:
         raise _error(path, 0, "", f"cannot be read: {error.strerror}") from error
+
+
+def parse(path: Path, data: bytes) -> Document:
+    """Parse the bytes of a file; the byte order mark of Windows editors may stay. Raises ConfigError."""
+    try:
+        _check_lines(path, data)
+        return Document(path, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise _error(path, 0, f"byte {error.object[error.start]:#04x}", "the file must be UTF-8 text") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        found = f"byte {data[error.start]:#04x}"
+        raise _error(path, line, found, "the file must be saved as UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
-        where = re.search(r"\(at line (\d+)", str(error))
-        text = str(error).partition(" (at ")[0]
-        raise _error(path, int(where[1]) if where else 0, "", f"is not valid TOML: {text}") from error
-    except (RecursionError, ValueError) as error:
-        raise _error(path, 0, "", f"is not valid TOML: {type(error).__name__}") from error
+        raise _not_toml(path, data, str(error)) from error
+    except (RecursionError, ValueError, OverflowError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise _error(path, 0, "", f"is not valid TOML: {why}") from error
+
+
+def _check_lines(path: Path, data: bytes) -> None:
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if len(line) > LINE_LIMIT:
+            raise _error(path, number, f"a line of {len(line)} bytes", f"allowed: at most {LINE_LIMIT}")
+
+
+def _not_toml(path: Path, data: bytes, text: str) -> ConfigError:
+    """Say where and why; tomllib names a line, or the end of the document."""
+    why, _, where = text.partition(" (at ")
+    place = re.match(r"line (\d+)", where)
+    line = int(place[1]) if place else len(data.rstrip().split(b"\n")) if where.startswith("end") else 0
+    return _error(path, line, "", f"is not valid TOML: {why}")
 
 
 def _error(path: Path, line: int, found: str, allowed: str) -> ConfigError:
     return ConfigError([Problem(path, line, "", found, allowed)])
-
-
-def _key_lines(text: str) -> dict[Path_, int]:
-    """Find keys by their look: tables, `key =` at the start of a line, and keys of tables written in one line."""
-    lines: dict[Path_, int] = {}
-    table: Path_ = ()
-    depth = 0
-    for number, line in enumerate(_without_text_blocks(text).split("\n"), 1):
-        if depth == 0 and (found := _TABLE.match(line)):
-            table = _parts(found[1])
-            _note(lines, table, number)
-            continue
-        if depth == 0 and (found := _KEY.match(line)):
-            key = table + _parts(found[1])
-            _note(lines, key, number)
-        depth += _opened(line)
-    return lines
-
-
-def _note(lines: dict[Path_, int], path: Path_, number: int) -> None:
-    for length in range(1, len(path) + 1):
-        lines.setdefault(path[:length], number)
-
-
-def _parts(dotted: str) -> Path_:
-    return tuple(part.strip("\"'") for part in re.findall(_PART, dotted))
-
-
-def _opened(line: str) -> int:
-    """Count brackets that this line leaves open, strings and comments aside."""
-    bare = _STRINGS.sub("", line)
-    return sum(map(bare.count, "[{")) - sum(map(bare.count, "]}"))
-
-
-def _without_text_blocks(text: str) -> str:
-    """Blank out strings of several lines, keeping the line count."""
-
-    def blank(found: re.Match[str]) -> str:
-        return '""' + "\n" * found[0].count("\n") if found[0][:3] in {'"""', "'''"} else found[0]
-
-    return _STRINGS.sub(blank, text)
