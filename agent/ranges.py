@@ -50,9 +50,7 @@ class Ranges:
 
     def missing(self, first: int, last: int) -> int:
         """Count the numbers within the bounds that are not in the set."""
-        return max(0, last - first + 1) - sum(
-            max(0, min(last, b) - max(first, a) + 1) for a, b in self
-        )
+        return max(0, last - first + 1) - sum(max(0, min(last, b) - max(first, a) + 1) for a, b in self)
 
     def copy(self) -> Ranges:
         """Give a set of its own with the same numbers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent.times import iso
 from drivers.sample import Flag, worst
 
 if TYPE_CHECKING:
@@ -58,18 +59,25 @@ def unanswered(
     return Record(moment, encode(fields))
 
 
-def outage(reason: str, begin: str, end: str | None, moment: Moment, *, instrument: str = "", slots: int = 0) -> Record:
+def outage(
+    reason: str, begin: Moment, end: Moment | None, *, at: Moment, dated: bool, instrument: str = "", slots: int = 0
+) -> Record:
     """Build the record of a span in which due slots were not asked; without an end it has just begun.
 
-    Without an instrument it is the whole station that was away.
+    Without an instrument it is the whole station that was away. The span stands in it in seconds, and as times only if the
+    clock is trusted (`dated`), since a body never changes.
     """
     fields: dict[str, Any] = {"kind": "outage"}
     if instrument:
-        fields |= {"instrument": instrument}
-    fields |= {"from": begin, "to": end, "reason": reason}
+        fields["instrument"] = instrument
+    fields["reason"] = reason
+    if dated:
+        fields |= {"from": iso(begin.wall_ms), "to": iso(end.wall_ms) if end else None}
+    if end:
+        fields["span_s"] = (end.elapsed_ms - begin.elapsed_ms) / 1000
     if instrument:
-        fields |= {"slots": slots}
-    return Record(moment, encode(fields))
+        fields["slots"] = slots
+    return Record(at, encode(fields))
 
 
 def event(name: str, moment: Moment, **details: Any) -> Record:

@@ -1,0 +1,123 @@
+"""The command `stationd`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import __version__
+from drivers.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_DIRECTORY = Path("/etc/stationd")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit status: 0 good, 1 a problem that was told, 2 wrong words."""
+    arguments = _parser().parse_args(words)
+    try:
+        return int(arguments.command(arguments))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stationd", description="Polls the instruments of a station, stores every answer and sends it on."
+    )
+    parser.add_argument("--version", action="version", version=f"stationd {__version__}")
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_DIRECTORY, metavar="DIR", help="configuration (default: %(default)s)"
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the daemon in the foreground")
+    run.add_argument("--trace", metavar="LINE", help="log every byte of this line, in the form of a transcript")
+    run.set_defaults(command=_run)
+    check = commands.add_parser("check", help="check every file and print the plan; opens nothing")
+    check.set_defaults(command=_check)
+    poll = commands.add_parser("poll", help="poll one instrument now and print samples and raw bytes")
+    poll.add_argument("instrument")
+    poll.set_defaults(command=_poll)
+    status = commands.add_parser("status", help="show what is stored, what is sent and what is not")
+    status.set_defaults(command=_status)
+    demo = commands.add_parser("demo", help="run a whole station with simulated instruments and a broker")
+    demo.add_argument("--seconds", type=float, default=0, help="end after so long (default: when q is pressed)")
+    demo.add_argument("--script", default="", help='keys to press and when, like "5:b,15:b"; no terminal needed')
+    demo.set_defaults(command=_demo)
+    _add_spool(commands.add_parser("spool", help="look into the spool").add_subparsers(required=True, metavar="WHAT"))
+    schemas = commands.add_parser("schemas", help="write the JSON Schemas of the files into a folder")
+    schemas.add_argument("folder", type=Path)
+    schemas.set_defaults(command=_schemas)
+    return parser
+
+
+def _add_spool(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    info = parts.add_parser("info", help="seqs, times, acknowledged ranges and size")
+    info.set_defaults(command=_spool_info)
+    show = parts.add_parser("show", help="print records as they are sent, one a line")
+    show.add_argument("--first", type=int, default=1)
+    show.add_argument("--last", type=int, default=2**62)
+    show.set_defaults(command=_spool_show)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from agent.daemon import run
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    return run(arguments.config, arguments.trace)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from agent.check import check
+
+    return check(arguments.config, sys.stdout)
+
+
+def _poll(arguments: argparse.Namespace) -> int:
+    from agent.look import poll
+
+    return poll(arguments.config, arguments.instrument, sys.stdout)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from agent.look import status
+
+    return status(arguments.config, sys.stdout)
+
+
+def _spool_info(arguments: argparse.Namespace) -> int:
+    from agent.look import spool_info
+
+    return spool_info(arguments.config, sys.stdout)
+
+
+def _spool_show(arguments: argparse.Namespace) -> int:
+    from agent.look import spool_show
+
+    return spool_show(arguments.config, arguments.first, arguments.last, sys.stdout)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from agent.demo.main import run
+
+    return run(arguments)
+
+
+def _schemas(arguments: argparse.Namespace) -> int:
+    from agent.schemas import write
+
+    write(arguments.folder)
+    return 0

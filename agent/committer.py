@@ -1,0 +1,124 @@
+"""The thread that commits: many records, one transaction, at most one each `commit_interval`."""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from agent.record import event
+from agent.times import iso
+from drivers.clock import monotonic_s, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.record import Record
+    from agent.spool import Spool
+    from agent.timekeeper import Timekeeper
+
+SETTLE_S = 0.05
+"""Records of one slot come in a burst; waiting this long puts them into one commit."""
+TURN_S = 2.0
+TRIM_EVERY_S = 30.0
+TRIM_BATCHES = 25
+
+
+class Retention:
+    """How long delivered records are kept (seconds), and how large the spool may grow (bytes)."""
+
+    def __init__(self, keep_s: float, size_bytes: float) -> None:
+        self.keep_s, self.size_bytes = keep_s, size_bytes
+
+
+class Committer:
+    """Takes records from the pollers and acknowledgements from the publisher, and stores them together."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        timekeeper: Timekeeper,
+        interval_s: float,
+        retention: Retention,
+        committed: Callable[[int], None],
+    ) -> None:
+        self.turned_s = monotonic_s()
+        self._spool, self._timekeeper, self._interval_s = spool, timekeeper, interval_s
+        self._retention, self._committed = retention, committed
+        self._lock = Lock()
+        self._records: list[Record] = []
+        self._acknowledged: list[tuple[int, int]] = []
+        self._wake: SimpleQueue[bool] = SimpleQueue()
+        self._committed_s = 0.0
+        self._trimmed_s = monotonic_s()
+        self._settle_s = min(SETTLE_S, interval_s / 2)
+
+    def append(self, record: Record) -> None:
+        """Hand over a record; it is on disk within the commit interval."""
+        with self._lock:
+            self._records.append(record)
+            first = len(self._records) == 1
+        if first:
+            self._wake.put(True)
+
+    def acknowledge(self, first: int, last: int) -> None:
+        """Hand over a range that need not be sent again; stored with the next commit."""
+        with self._lock:
+            self._acknowledged.append((first, last))
+
+    def stop(self) -> None:
+        """Commit what is there and end `run`."""
+        self._wake.put(False)
+
+    def run(self) -> None:
+        """Commit until stopped. Raises SpoolError when the disk fails."""
+        going = True
+        while going:
+            going = self._wait()
+            self.turned_s = monotonic_s()
+            self.commit()
+            if monotonic_s() - self._trimmed_s > TRIM_EVERY_S:
+                self._trimmed_s = monotonic_s()
+                self.trim()
+
+    def commit(self) -> None:
+        """Store everything handed over so far, and settle the time of held records when the clock allows it."""
+        for step in self._timekeeper.steps():
+            self._records.append(step)
+        with self._lock:
+            records, self._records = self._records, []
+            acknowledged, self._acknowledged = self._acknowledged, []
+        trusted = self._timekeeper.trusted()
+        newest = self._spool.newest
+        if records or acknowledged:
+            self._committed_s = monotonic_s()
+            newest = self._spool.commit(records, acknowledged, held=not trusted)
+        dated = self._timekeeper.settle(self._spool)
+        if records or dated:
+            self._committed(newest)
+
+    def trim(self) -> None:
+        """Delete what is past its age or over the size limit: delivered records first, and say what was lost."""
+        before_ms = now().wall_ms - int(self._retention.keep_s * 1000)
+        batches = TRIM_BATCHES
+        while batches and self._timekeeper.trusted() and self._spool.trim_acknowledged(before_ms):
+            batches -= 1
+        while batches and self._spool.used_bytes() > self._retention.size_bytes:
+            batches -= 1
+            if not self._spool.trim_acknowledged(None):
+                self._drop()
+
+    def _drop(self) -> None:
+        if dropped := self._spool.drop_unsent():
+            first, last, begin_ms, end_ms = dropped
+            self.append(event("dropped", now(), first=first, last=last, begin=iso(begin_ms), end=iso(end_ms)))
+
+    def _wait(self) -> bool:
+        """Wait for records, then until their commit is due; False when it is time to stop."""
+        try:
+            if not self._wake.get(timeout=TURN_S):
+                return False
+            due_s = max(monotonic_s() + self._settle_s, self._committed_s + self._interval_s)
+            return self._wake.get(timeout=max(0.0, due_s - monotonic_s()))
+        except Empty:
+            return True

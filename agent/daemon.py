@@ -1,0 +1,42 @@
+"""Starts the daemon: loads the files, says what is wrong with them, and runs the station."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from agent.config import load, secret_problems
+from agent.spool import SpoolError
+from agent.station import Station
+from drivers.errors import ConfigError
+from drivers.trace import written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger("stationd")
+
+
+def run(directory: Path, traced: str | None) -> int:
+    """Run until told to stop; gives the exit status."""
+    config = load(directory)
+    if problems := secret_problems(config):
+        raise ConfigError(problems)
+    for problem in config.problems:
+        log.error("%s", problem)
+    for notice in config.notices:
+        log.info("%s", notice)
+    if not config.instruments:
+        log.warning("no instrument is configured; nothing will be measured")
+    try:
+        status = Station(config, traced, _trace).run()
+    except SpoolError as error:
+        log.critical("%s", error)
+        return 1
+    logging.shutdown()
+    os._exit(status)  # a thread may still wait for a name server; everything is committed
+
+
+def _trace(direction: str, data: bytes) -> None:
+    log.info("%s %s", direction, written(data))

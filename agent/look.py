@@ -1,0 +1,156 @@
+"""Commands that look and change nothing: poll one instrument now, show the spool and the state of delivery."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, TYPE_CHECKING, Any
+
+from agent.config import load
+from agent.lines import open_line
+from agent.message import Encoder
+from agent.spool import Reader, SpoolError, holder
+from agent.times import iso
+from drivers.clock import monotonic_s, now
+from drivers.errors import DriverError, LineDown
+from drivers.fields import did_you_mean
+from drivers.line import Timing
+from drivers.sample import worst
+from drivers.trace import written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.settings import Config
+    from agent.spool import Stored
+    from drivers.sample import Channel, Sample
+
+RECENT = 2000
+"""Records that `status` looks back over for the newest of each instrument."""
+
+
+def poll(directory: Path, name: str, out: IO[str]) -> int:
+    """Poll one instrument once, printing every byte and every sample; gives the exit status."""
+    config = load(directory)
+    instrument = config.instruments.get(name)
+    if instrument is None:
+        print(f"no instrument {name!r}; there are: {_names(config)}{did_you_mean(name, config.instruments)}", file=out)
+        return 1
+    settings = config.lines[instrument.line]
+    if settings.kind == "serial" and (pid := holder(config.spool.path)):
+        print(f"line {settings.name} is held by the running stationd (process {pid}); stop it first", file=out)
+        return 1
+    line = open_line(settings, lambda direction, data: print(direction, written(data), file=out))
+    line.timing = Timing(instrument.timeout_s or settings.timeout_s, settings.silence_s + instrument.silence_s)
+    begin_s = monotonic_s()
+    try:
+        samples = instrument.driver.read(line, instrument.address)
+    except (DriverError, LineDown) as error:
+        _print_samples(getattr(error, "samples", ()), instrument.driver.channels, out)
+        print(f"{error.reason}: {error}", file=out)
+        return 1
+    finally:
+        line.close()
+    _print_samples(samples, instrument.driver.channels, out)
+    print(f"answered in {(monotonic_s() - begin_s) * 1000:.0f} ms", file=out)
+    return 0
+
+
+def status(directory: Path, out: IO[str]) -> int:
+    """Print who runs, what is stored, what is not sent yet, and the newest record of each instrument."""
+    config = load(directory)
+    pid = holder(config.spool.path)
+    print(f"stationd: {f'running, process {pid}' if pid else 'not running'}", file=out)
+    reader = _reader(config, out)
+    if reader is None:
+        return 1
+    _print_delivery(reader, out)
+    newest: dict[str, dict[str, Any]] = {}
+    for record in _records(reader, max(1, reader.newest() - RECENT)):
+        if record.get("kind") == "raw":
+            newest[record["instrument"]] = record
+    for name in config.instruments:
+        _print_newest(name, newest.get(name), out)
+    for problem in config.problems:
+        print(problem, file=out)
+    return 0 if pid else 1
+
+
+def spool_info(directory: Path, out: IO[str]) -> int:
+    """Print the numbers of the spool."""
+    config = load(directory)
+    reader = _reader(config, out)
+    if reader is None:
+        return 1
+    print(f"file          {config.spool.path} ({config.spool.path.stat().st_size / 1e6:.1f} MB)", file=out)
+    print(f"spool id      {reader.id}", file=out)
+    _print_delivery(reader, out)
+    for first, last in reader.acknowledged():
+        print(f"acknowledged  {first} to {last}", file=out)
+    return 0
+
+
+def spool_show(directory: Path, first: int, last: int, out: IO[str]) -> int:
+    """Print records as they are sent."""
+    config = load(directory)
+    reader = _reader(config, out)
+    if reader is None:
+        return 1
+    encoder = Encoder(config.station.id, reader.id)
+    for stored in _stored(reader, first, min(last, reader.newest())):
+        print(encoder.record(stored).decode(), file=out)
+    return 0
+
+
+def _reader(config: Config, out: IO[str]) -> Reader | None:
+    try:
+        return Reader(config.spool.path)
+    except SpoolError as error:
+        print(error, file=out)
+        return None
+
+
+def _stored(reader: Reader, first: int, last: int) -> Iterator[Stored]:
+    while records := reader.records(first, last, 100_000):
+        yield from records
+        first = records[-1].seq + 1
+
+
+def _records(reader: Reader, first: int) -> Iterator[dict[str, Any]]:
+    for stored in _stored(reader, first, reader.newest()):
+        yield json.loads(b"{" + stored.body + b"}") | {"at_ms": stored.at_ms}
+
+
+def _print_delivery(reader: Reader, out: IO[str]) -> None:
+    newest, acknowledged = reader.newest(), reader.acknowledged()
+    missing = acknowledged.missing(1, newest)
+    oldest = acknowledged.gap(1, newest)
+    found = reader.records(oldest[0], newest, 0) if oldest else []
+    since = f", oldest of {iso(found[0].at_ms)}" if found else ""
+    print(f"newest seq    {newest}", file=out)
+    print(f"not sent yet  {missing} records{since}", file=out)
+
+
+def _print_newest(name: str, record: dict[str, Any] | None, out: IO[str]) -> None:
+    if record is None:
+        print(f"{name:12}  nothing stored lately", file=out)
+        return
+    age_s = (now().wall_ms - record["at_ms"]) / 1000
+    flags = record.get("flags", {})
+    values = ", ".join(
+        f"{key}={'-' if value is None else value}{f' ({flags[key]})' if key in flags else ''}"
+        for key, value in record["values"].items()
+    )
+    print(f"{name:12}  {age_s:.0f} s ago: {values}", file=out)
+
+
+def _print_samples(samples: Iterator[Sample] | Any, channels: tuple[Channel, ...], out: IO[str]) -> None:
+    units = {channel.name: channel for channel in channels}
+    for sample in samples:
+        value = "-" if sample.value is None else sample.value
+        channel = units[sample.channel]
+        print(f"= {sample.channel} {value} {worst(sample.flags)}   # {channel.parameter} {channel.unit}", file=out)
+
+
+def _names(config: Config) -> str:
+    return ", ".join(config.instruments) or "none"

@@ -1,0 +1,231 @@
+"""One MQTT session after the other, each with a client of its own. The only owner of paho.
+
+paho keeps and sends again what it was given, so it is given little: publications go out only while connected, never more than the window,
+and a session that ended takes everything unacknowledged with it; the spool still has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from paho.mqtt.client import DisconnectFlags
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from agent.settings import BrokerSettings
+
+COMMAND_LIMIT = 64 * 1024
+"""Largest message that a broker may send us (MQTT 5 Maximum Packet Size)."""
+_UNSENT_TIMEOUT_MS = 20_000
+_TAKEN_OVER = 0x8E
+
+
+class SessionLost(Exception):
+    """There is no session, or no longer; the text says why. `is_taken_over`: another client uses our client id."""
+
+    def __init__(self, text: str, *, is_taken_over: bool = False) -> None:
+        super().__init__(text)
+        self.is_taken_over = is_taken_over
+
+
+class Acknowledged(NamedTuple):
+    """The broker's word on publication `mid` of a session: good below 0x80."""
+
+    session: Session
+    mid: int
+    reason: int
+    text: str
+
+
+class Lost(NamedTuple):
+    """A session ended."""
+
+    session: Session
+    error: SessionLost
+
+
+class Session:
+    """A connection to the broker from CONNECT to its end.
+
+    `events` receives Acknowledged and Lost, from paho's thread.
+    """
+
+    def __init__(self, broker: BrokerSettings, events: SimpleQueue[Any], will: tuple[str, bytes] | None = None) -> None:
+        self.broker = broker
+        self.window = broker.in_flight
+        self.packet_limit = 256 * 1024 * 1024
+        self._events = events
+        self._greeting: SimpleQueue[tuple[int, str, Properties | None]] = SimpleQueue()
+        self._is_closing = False
+        self._client = _client(broker.client_id, broker.protocol)
+        if will:
+            self._client.will_set(will[0], will[1], qos=1, retain=True)
+
+    @property
+    def compresses(self) -> bool:
+        """Whether messages can say that they are compressed."""
+        return self.broker.protocol == "5"
+
+    def connect(self) -> None:
+        """Connect and wait for the broker's welcome. Raises SessionLost with one clear reason."""
+        host, port = self.broker.host, self.broker.port
+        try:
+            self._prepare(self._client)
+            self._client.connect(host, port, round(self.broker.keepalive_s), **self._greeting_words())
+        except (OSError, ValueError) as error:
+            raise SessionLost(f"broker {host}:{port}: {_why(error)}") from error
+        self._client.loop_start()
+        try:
+            reason, text, properties = self._greeting.get(timeout=self.broker.connect_timeout_s)
+        except Empty:
+            raise SessionLost(f"broker {host}:{port}: accepts the connection but does not answer") from None
+        if reason >= 0x80:
+            raise SessionLost(f"broker {host}:{port}: {text}")
+        self._obey(properties)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, encoding: str = "") -> int:
+        """Send with QoS 1; gives the number that its acknowledgement will carry. Raises SessionLost."""
+        properties = None
+        if self.broker.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.ContentType = "application/json"
+            if encoding:
+                properties.UserProperty = ("content-encoding", encoding)
+        sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        if sent.rc != 0:
+            raise SessionLost(f"connection lost while sending (paho code {sent.rc})")
+        return sent.mid
+
+    def close(self) -> None:
+        """End the session; with DISCONNECT if it is still there."""
+        self._is_closing = True
+        with contextlib.suppress(OSError, ValueError):
+            self._client.disconnect()
+        self._client.loop_stop()
+
+    def abandon(self) -> None:
+        """Drop the connection without a word, as a dead link does, so that the broker publishes our will."""
+        self._is_closing = True
+        if sock := self._client.socket():
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._client.loop_stop()
+
+    def _prepare(self, client: Client) -> None:
+        """Read passwords and certificates anew for each session, so that a replaced file is used."""
+        broker = self.broker
+        client.connect_timeout = broker.connect_timeout_s
+        client.max_inflight_messages_set(broker.in_flight)
+        client.max_queued_messages_set(broker.in_flight)
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_publish, client.on_socket_open = self._on_publish, _guard_socket
+        if broker.username:
+            password = broker.password_file.read_text(encoding="utf-8").rstrip("\n") if broker.password_file else None
+            client.username_pw_set(broker.username, password)
+        if broker.uses_tls:
+            client.tls_set(
+                _text(broker.ca_file),
+                _text(broker.certificate_file),
+                _text(broker.key_file),
+                tls_version=ssl.PROTOCOL_TLS_CLIENT,
+            )
+
+    def _greeting_words(self) -> dict[str, Any]:
+        if self.broker.protocol != "5":
+            return {}
+        properties = Properties(PacketTypes.CONNECT)
+        properties.MaximumPacketSize = COMMAND_LIMIT
+        return {"clean_start": True, "properties": properties}
+
+    def _obey(self, properties: Properties | None) -> None:
+        self.window = min(self.window, getattr(properties, "ReceiveMaximum", 65535))
+        self.packet_limit = min(self.packet_limit, getattr(properties, "MaximumPacketSize", self.packet_limit))
+
+    def _on_connect(
+        self, _client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        text = f"refuses the session: {reason}" if reason.value >= 0x80 else ""
+        self._greeting.put((int(reason.value), text, properties))
+
+    def _on_disconnect(
+        self, _client: Client, _data: object, flags: DisconnectFlags, reason: ReasonCode, _props: Properties | None
+    ) -> None:
+        by = "broker ended the session" if flags.is_disconnect_packet_from_server else "connection lost"
+        error = SessionLost(f"{by}: {reason}", is_taken_over=reason.value == _TAKEN_OVER)
+        self._greeting.put((0x80, str(error), None))
+        if not self._is_closing:
+            self._events.put(Lost(self, error))
+
+    def _on_publish(
+        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties
+    ) -> None:
+        self._events.put(Acknowledged(self, mid, int(reason.value), str(reason)))
+
+
+class Subscriber:
+    """Receives messages of some topics; for views and tools, not for the daemon."""
+
+    def __init__(
+        self, url: str, topics: Sequence[str], on_message: Callable[[str, bytes], None], protocol: str = "5"
+    ) -> None:
+        address = urlsplit(url)
+        self._topics = topics
+        self._client = _client("", protocol, reconnect=True)
+        self._client.on_connect = self._subscribe
+        self._client.on_message = lambda _client, _data, message: on_message(message.topic, _payload(message))
+        self._client.reconnect_delay_set(1, 2)
+        self._client.connect_async(str(address.hostname), address.port or 1883, 30)
+        self._client.loop_start()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _subscribe(self, client: Client, *_: object) -> None:
+        client.subscribe([(topic, 1) for topic in self._topics])
+
+
+def _client(client_id: str, protocol: str, *, reconnect: bool = False) -> Client:
+    version = MQTTv5 if protocol == "5" else MQTTv311
+    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=reconnect)
+    client.suppress_exceptions = True  # an exception would end paho's thread while it still looks connected
+    return client
+
+
+def _payload(message: MQTTMessage) -> bytes:
+    return bytes(message.payload)
+
+
+def _guard_socket(_client: Client, _data: object, sock: Any) -> None:
+    """Let the kernel give up on a link that acknowledges nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNSENT_TIMEOUT_MS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, socket.gaierror):
+        return f"its name cannot be resolved: {error.strerror}"
+    if isinstance(error, TimeoutError):
+        return "does not answer"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,64 @@
+"""One instrument as the poller sees it: when it is due, how it fares, and which slots it was not asked in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.backoff import BackOff
+from agent.record import outage
+from agent.schedule import Schedule
+from drivers.line import Timing
+
+if TYPE_CHECKING:
+    from agent.record import Record
+    from agent.settings import InstrumentSettings, LineSettings
+    from drivers.clock import Moment
+
+
+class Outage(NamedTuple):
+    """A span in which an instrument was not asked though it was due."""
+
+    begin: Moment
+    reason: str
+    slots: int
+
+
+class Polled:
+    """An instrument on its line."""
+
+    def __init__(self, settings: InstrumentSettings, line: LineSettings, now_s: float, offset_s: float) -> None:
+        self.name = settings.name
+        self.driver = settings.driver
+        self.address = settings.address
+        self.channels = tuple(c for c in settings.driver.channels if c.name in settings.channels)
+        self.published = frozenset(settings.channels)
+        self.publishes_all = len(self.channels) == len(settings.driver.channels)
+        self.timing = Timing(settings.timeout_s or line.timeout_s, line.silence_s + settings.silence_s)
+        self.schedule = Schedule(settings.interval_s, now_s, offset_s)
+        self.backoff = BackOff()
+        self.outage: Outage | None = None
+        self.failing_since: Moment | None = None
+        self.failures = 0
+        self.last_error = ""
+
+    def missed(self, moment: Moment, reason: str, *, dated: bool) -> Record | None:
+        """Count a slot that is not asked; gives the record of the outage's begin if this is its first."""
+        if self.outage:
+            self.outage = self.outage._replace(slots=self.outage.slots + 1)
+            return None
+        self.outage = Outage(moment, reason, 1)
+        return outage(reason, moment, None, at=moment, dated=dated, instrument=self.name, slots=1)
+
+    def asked_again(self, moment: Moment, *, dated: bool) -> Record | None:
+        """End an outage; gives its record."""
+        if not self.outage:
+            return None
+        begin, reason, slots = self.outage
+        self.outage = None
+        return outage(reason, begin, moment, at=moment, dated=dated, instrument=self.name, slots=slots)
+
+    def late(self, slots: int, moment: Moment, *, dated: bool) -> Record:
+        """Give the record of slots that passed while the line was busy."""
+        span_ms = int(slots * self.schedule.interval_s * 1000)
+        begin = moment._replace(wall_ms=moment.wall_ms - span_ms, elapsed_ms=moment.elapsed_ms - span_ms)
+        return outage("line_busy", begin, moment, at=moment, dated=dated, instrument=self.name, slots=slots)

@@ -1,0 +1,144 @@
+"""The thread of one line: asks its instruments on time, one after the other, and makes a record of every slot."""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from agent.polled import Polled
+from agent.record import measured, unanswered
+from drivers.clock import between, monotonic_s, now, wall_s
+from drivers.errors import DriverError, LineDown, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.record import Record
+    from agent.say import Say
+    from agent.settings import InstrumentSettings, LineSettings
+    from agent.timekeeper import Timekeeper
+    from drivers.clock import Moment
+    from drivers.line import Line
+    from drivers.sample import Sample
+
+TURN_S = 5.0
+FAILURES_BEFORE_A_WORD = 2
+"""One damaged answer is counted and stored, not logged."""
+
+
+class Poller:
+    """Polls the instruments of one line and hands each record to `append`."""
+
+    def __init__(
+        self,
+        line: Line,
+        settings: LineSettings,
+        instruments: Sequence[InstrumentSettings],
+        append: Callable[[Record], None],
+        timekeeper: Timekeeper,
+        say: Say,
+    ) -> None:
+        self.turned_s = monotonic_s()
+        self.line = line
+        self._append, self._timekeeper, self._say = append, timekeeper, say
+        self._inbox: SimpleQueue[None] = SimpleQueue()
+        offset_s = wall_s() - monotonic_s()
+        self.instruments = [Polled(one, settings, monotonic_s(), offset_s) for one in instruments]
+
+    def stop(self) -> None:
+        """End `run` after the poll in progress."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Poll until stopped."""
+        while True:
+            self.turned_s = monotonic_s()
+            due = min(self.instruments, key=_due_s)
+            wait_s = due.schedule.due_s - self.turned_s
+            try:
+                self._inbox.get(timeout=min(max(wait_s, 0.0), TURN_S))
+                break
+            except Empty:
+                if wait_s <= TURN_S:
+                    self._slot(due)
+        self._end()
+
+    def _slot(self, polled: Polled) -> None:
+        """Ask an instrument in its slot, unless it must wait, and go on to its next slot."""
+        if reason := self._obstacle(polled):
+            self._put(polled.missed(now(), reason, dated=self._dated))
+        else:
+            self._put(polled.asked_again(now(), dated=self._dated))
+            self._poll(polled)
+        skipped = polled.schedule.advance(monotonic_s(), wall_s() - monotonic_s())
+        if skipped:
+            self._put(polled.late(skipped, now(), dated=self._dated))
+
+    def _obstacle(self, polled: Polled) -> str:
+        if self.line.reopens_in_s > 0:
+            return LineDown.reason
+        return "back_off" if polled.backoff.ask_again_s > monotonic_s() else ""
+
+    def _poll(self, polled: Polled) -> None:
+        self.line.timing = polled.timing
+        begin, begin_s = now(), monotonic_s()
+        try:
+            samples = polled.driver.read(self.line, polled.address)
+        except DriverError as error:
+            self._failed(polled, error, begin, monotonic_s() - begin_s)
+        except LineDown as error:
+            self._say.broke(f"line {self.line.name}", f"line {self.line.name}: {error}")
+            self._failed(polled, error, begin, 0.0)
+        else:
+            end = now()
+            moment = end if getattr(polled.driver, "unsolicited", False) else between(begin, end)
+            self._put(measured(polled.name, self._chosen(polled, samples), moment))
+            self._answered(polled)
+
+    def _answered(self, polled: Polled) -> None:
+        polled.backoff.answered()
+        self._say.mended(f"line {self.line.name}", f"line {self.line.name}: {self.line.where} is back")
+        if polled.failing_since:
+            since_s = (now().elapsed_ms - polled.failing_since.elapsed_ms) / 1000
+            text = f"{polled.name}: answers again after {since_s:.0f} s and {polled.failures} failed polls"
+            self._say.mended(f"instrument {polled.name}", text)
+            polled.failing_since, polled.failures, polled.last_error = None, 0, ""
+
+    def _failed(self, polled: Polled, error: DriverError | LineDown, begin: Moment, cost_s: float) -> None:
+        samples = self._chosen(polled, error.samples) if isinstance(error, DriverError) else ()
+        self._put(unanswered(polled.name, polled.channels, samples, error.reason, now()))
+        polled.failing_since = polled.failing_since or begin
+        polled.failures += 1
+        polled.last_error = error.reason
+        if isinstance(error, LineDown):
+            return
+        if isinstance(error, Refused):
+            polled.backoff.refused(monotonic_s())
+        else:
+            polled.backoff.failed(monotonic_s(), cost_s)
+        if polled.failures >= FAILURES_BEFORE_A_WORD:
+            text = f"{polled.name} (line {self.line.name}, address {polled.address}): {error}"
+            self._say.broke(f"instrument {polled.name}", text)
+
+    def _chosen(self, polled: Polled, samples: Sequence[Sample]) -> Sequence[Sample]:
+        if polled.publishes_all:
+            return samples
+        return [sample for sample in samples if sample.channel in polled.published]
+
+    def _end(self) -> None:
+        """Close what is open; an outage ends here because nobody will count its slots any more."""
+        for polled in self.instruments:
+            self._put(polled.asked_again(now(), dated=self._dated))
+        self.line.close()
+
+    @property
+    def _dated(self) -> bool:
+        return self._timekeeper.is_trusted
+
+    def _put(self, record: Record | None) -> None:
+        if record:
+            self._append(record)
+
+
+def _due_s(polled: Polled) -> float:
+    return polled.schedule.due_s

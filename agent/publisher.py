@@ -1,0 +1,233 @@
+"""The thread that sends: live first, the backlog behind it, never more on its way than the window allows.
+
+A record is delivered when its PUBACK says so, and a session is judged by its acknowledgements: one that says "connected" and
+acknowledges nothing is torn down and made again. tenacity spaces the attempts, with full jitter.
+"""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from agent.lanes import LIVE_RESERVE, Lanes, Parcel
+from agent.message import Encoder, compressed
+from agent.mqtt import Acknowledged, Lost, Session, SessionLost
+from agent.spool import Reader
+from drivers.clock import monotonic_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.say import Say
+    from agent.settings import BrokerSettings
+
+TURN_S = 1.0
+STATE_EVERY_S = 60.0
+STATE_AT_MOST_EVERY_S = 2.0
+STEADY_SESSION_S = 60.0
+"""A session that lived this long begins the back-off anew."""
+
+
+class Documents(NamedTuple):
+    """What the station says of itself: `state(online, newest, backlog, oldest_unsent_ms)` and `catalog()`, as JSON."""
+
+    state: Callable[[bool, dict[str, Any]], bytes]
+    catalog: Callable[[], bytes]
+
+
+class _Sent(NamedTuple):
+    parcel: Parcel | None
+    at_s: float
+
+
+class Publisher:
+    """Sends what the spool holds. `settle(first, last)` is told what was acknowledged."""
+
+    def __init__(
+        self,
+        station: str,
+        broker: BrokerSettings,
+        spool: Path,
+        settle: Callable[[int, int], None],
+        documents: Documents,
+        say: Say,
+    ) -> None:
+        self.turned_s = monotonic_s()
+        self._station, self._broker, self._path, self._settle = station, broker, spool, settle
+        self._name = f"broker {broker.host}:{broker.port}"
+        self._documents, self._say = documents, say
+        self._events: SimpleQueue[Any] = SimpleQueue()
+        self._in_flight: dict[int, _Sent] = {}
+        self._current: Session | None = None
+        self._is_stopping = False
+        self._state_s = 0.0
+        self._state_said = b""
+
+    def committed(self, newest: int) -> None:
+        """Learn that records up to `newest` are on disk."""
+        self._events.put(newest)
+
+    def stop(self) -> None:
+        """End `run` after the state has been sent."""
+        self._is_stopping = True
+        self._events.put(None)
+
+    def run(self) -> None:
+        """Hold one session after the other until stopped."""
+        reader = Reader(self._path)
+        self._lanes = Lanes(reader, self._broker.message_bytes, self._settle)
+        self._encoder = Encoder(self._station, reader.id)
+        while not self._is_stopping:
+            try:
+                self._retrying()(self._session)
+            except SessionLost:
+                break
+        reader.close()
+
+    def _retrying(self) -> Retrying:
+        most_s = self._broker.reconnect_max_s
+        return Retrying(
+            wait=wait_random_exponential(multiplier=min(0.5, most_s), max=most_s),
+            retry=retry_if_exception_type(SessionLost),
+            stop=lambda _state: self._is_stopping,
+            sleep=self._wait,
+            before_sleep=self._complain,
+            reraise=True,
+        )
+
+    def _complain(self, state: RetryCallState) -> None:
+        error = cast("SessionLost", state.outcome.exception()) if state.outcome else SessionLost("")
+        advice = "; another client uses this client id: give each station its own" if error.is_taken_over else ""
+        self._say.broke("broker", f"{error}{advice}; records are kept and sent later")
+
+    def _session(self) -> None:
+        """Hold one session. Returns after a steady one, raises SessionLost after a short one."""
+        began_s = monotonic_s()
+        session = self._current = Session(self._broker, self._events, self._will())
+        try:
+            session.connect()
+            self._begin(session)
+            self._serve(session)
+        except SessionLost as error:
+            session.abandon()
+            if monotonic_s() - began_s < STEADY_SESSION_S:
+                raise
+            self._say.broke("broker", f"{error}; records are kept and sent later")
+        finally:
+            self._current = None
+            self._in_flight.clear()
+
+    def _begin(self, session: Session) -> None:
+        self._say.mended("broker", f"{self._name}: connected again")
+        while (event := self._next_event(0)) is not None:
+            self._take(event)
+        self._lanes.begin_session()
+        self._state_said = b""
+        self._send_document(session, "catalog", self._documents.catalog())
+
+    def _serve(self, session: Session) -> None:
+        while not self._is_stopping:
+            self._fill(session)
+            self._tell_state(session)
+            self._take(self._next_event(TURN_S))
+            while (event := self._next_event(0)) is not None:
+                self._take(event)
+            self._check_age()
+        self._take_leave(session)
+
+    def _fill(self, session: Session) -> None:
+        """Send while there is room in the window: live records, then the backlog up to its share."""
+        while len(self._in_flight) < session.window and (parcel := self._lanes.live()):
+            self._send(session, "data", parcel)
+        share = max(1, session.window - LIVE_RESERVE)
+        while len(self._in_flight) < share and (parcel := self._lanes.backfill()):
+            self._send(session, "backfill", parcel)
+
+    def _send(self, session: Session, lane: str, parcel: Parcel) -> None:
+        payload = self._encoder.message(parcel.records)
+        encoding = ""
+        if lane == "backfill" and session.compresses:
+            payload, encoding = compressed(payload), "gzip"
+        mid = session.publish(self._topic(lane), payload, encoding=encoding)
+        self._in_flight[mid] = _Sent(parcel, monotonic_s())
+
+    def _send_document(self, session: Session, name: str, payload: bytes) -> None:
+        mid = session.publish(self._topic(name), payload, retain=True)
+        self._in_flight[mid] = _Sent(None, monotonic_s())
+
+    def _tell_state(self, session: Session) -> None:
+        """Publish the state when it changed, not too often, and now and then anyway."""
+        age_s = monotonic_s() - self._state_s
+        if age_s < STATE_AT_MOST_EVERY_S and self._state_said:
+            return
+        payload = self._documents.state(True, self._delivery())
+        if age_s >= STATE_EVERY_S or _steady_part(payload) != _steady_part(self._state_said):
+            self._state_s, self._state_said = monotonic_s(), payload
+            self._send_document(session, "state", payload)
+
+    def _delivery(self) -> dict[str, Any]:
+        lanes = self._lanes
+        return {"newest": lanes.newest, "backlog": lanes.backlog}
+
+    def _take_leave(self, session: Session) -> None:
+        """Give acknowledgements a moment, say goodbye, and close."""
+        deadline = monotonic_s() + 0.7
+        self._fill(session)
+        mid = session.publish(self._topic("state"), self._documents.state(False, self._delivery()), retain=True)
+        self._in_flight[mid] = _Sent(None, monotonic_s())
+        while self._in_flight and (left := deadline - monotonic_s()) > 0:
+            self._take(self._next_event(left))
+        session.close()
+
+    def _next_event(self, timeout_s: float) -> Any:
+        self.turned_s = monotonic_s()
+        try:
+            return self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
+        except Empty:
+            return None
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, int):
+            self._lanes.newest = max(self._lanes.newest, event)
+        elif isinstance(event, Acknowledged) and event.session is self._current:
+            self._acknowledge(event)
+        elif isinstance(event, Lost) and event.session is self._current:
+            raise event.error
+
+    def _acknowledge(self, event: Acknowledged) -> None:
+        sent = self._in_flight.pop(event.mid, None)
+        if sent is None or sent.parcel is None:
+            return
+        if event.reason < 0x80:
+            self._lanes.acknowledged(sent.parcel)
+            return
+        self._lanes.was_refused(sent.parcel)
+        self._say.broke(
+            f"refused {event.reason:#x}",
+            f"broker refuses messages: {event.text}; seq {sent.parcel.first} to {sent.parcel.last} are kept and tried again",
+        )
+
+    def _check_age(self) -> None:
+        oldest = next(iter(self._in_flight.values()), None)
+        if oldest and monotonic_s() - oldest.at_s > self._broker.ack_timeout_s:
+            raise SessionLost(f"{self._name}: acknowledged nothing for {self._broker.ack_timeout_s:g} s")
+
+    def _wait(self, seconds: float) -> None:
+        """Wait between attempts, learning of commits, ended by stop."""
+        deadline = monotonic_s() + seconds
+        while not self._is_stopping and (left := deadline - monotonic_s()) > 0:
+            self._take(self._next_event(min(left, TURN_S)))
+
+    def _will(self) -> tuple[str, bytes]:
+        return self._topic("state"), self._documents.state(False, {})
+
+    def _topic(self, name: str) -> str:
+        return f"{self._broker.prefix}/{self._station}/{name}"
+
+
+def _steady_part(payload: bytes) -> bytes:
+    """Leave out the numbers that change each cycle; they alone are no news."""
+    return payload.partition(b'"delivery"')[0]

@@ -1,0 +1,387 @@
+"""The spool: one SQLite file that holds records until they are delivered and past it. The only owner of sqlite3.
+
+One connection writes and checkpoints, on one thread; every reader has its own, read-only. WAL with `synchronous=FULL`: what
+was committed survives a power cut (SQLite documentation, "PRAGMA synchronous"); records wait for a commit at most
+`commit_interval`. After a disk error nothing is retried: the process says so and ends, and a new one reads what is there.
+
+    record        seq | at_ms | elapsed_ms (only while the clock was not trusted) | body, as it is sent
+    dating        ranges of seqs measured under an untrusted clock, and what became known of their time
+    acknowledged  ranges of seqs that need not be sent again
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from agent.ranges import Ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.record import Record
+
+SCHEMA_VERSION = 1
+BALLAST_BYTES = 256 * 1024
+_TABLES = """
+CREATE TABLE IF NOT EXISTS record(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, elapsed_ms INTEGER, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS acknowledged(first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS dating(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, offset_ms INTEGER,
+                                  unsure INTEGER NOT NULL, earliest_ms INTEGER, latest_ms INTEGER);
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SpoolError(Exception):
+    """The spool cannot be opened or cannot store; the text says which file and why."""
+
+
+class Dating(NamedTuple):
+    """What became known of the time of records measured under an untrusted clock.
+
+    `offset_ms` turns their elapsed time into UTC (None: keep what the clock said). `unsure`: it is a guess within the bounds.
+    """
+
+    first: int
+    last: int
+    offset_ms: int | None
+    unsure: bool
+    earliest_ms: int | None
+    latest_ms: int | None
+
+
+class Stored(NamedTuple):
+    """A record as it is sent: its number, its time in UTC milliseconds, its doubt about that time, and its body."""
+
+    seq: int
+    at_ms: int
+    doubt: Dating | None
+    body: bytes
+
+
+class Reader:
+    """Reads a spool beside its writer; for one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = _connect(f"{path.absolute().as_uri()}?mode=ro")
+        try:
+            self.id = _meta(self._db, "id")
+        except sqlite3.Error as error:
+            raise SpoolError(f"{path}: {error}") from error
+        self._datings: list[Dating] = []
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def newest(self) -> int:
+        """Give the highest seq ever stored, 0 for none."""
+        row = self._db.execute(
+            "SELECT max(coalesce((SELECT max(seq) FROM record), 0), coalesce((SELECT max(last) FROM acknowledged), 0))"
+        ).fetchone()
+        return int(row[0])
+
+    def newest_at_ms(self) -> int | None:
+        """Give the time of the newest record, or None if there is none or its time is held back."""
+        newest = self.newest()
+        found = self.records(newest, newest, 0)
+        return found[0].at_ms if found else None
+
+    def exists(self, first: int, last: int) -> bool:
+        """Say whether any record of that range is still there."""
+        row = self._db.execute("SELECT 1 FROM record WHERE seq BETWEEN ? AND ? LIMIT 1", (first, last)).fetchone()
+        return row is not None
+
+    def acknowledged(self) -> Ranges:
+        """Give the seqs that need not be sent again."""
+        return Ranges(self._db.execute("SELECT first, last FROM acknowledged ORDER BY first"))
+
+    def records(self, first: int, last: int, max_bytes: int) -> list[Stored]:
+        """Give records in order of seq, at least one if there is one, up to that many bytes of bodies.
+
+        Ends before a record whose time is still held back.
+        """
+        found: list[Stored] = []
+        rows = self._db.execute(
+            "SELECT seq, at_ms, elapsed_ms, body FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq", (first, last)
+        )
+        with contextlib.closing(rows):
+            for seq, at_ms, elapsed_ms, body in rows:
+                max_bytes -= len(body) + 60
+                if found and max_bytes < 0:
+                    break
+                stored = (
+                    Stored(seq, at_ms, None, body) if elapsed_ms is None else self._dated(seq, at_ms, elapsed_ms, body)
+                )
+                if stored is None:
+                    break
+                found.append(stored)
+        return found
+
+    def _dated(self, seq: int, at_ms: int, elapsed_ms: int, body: bytes) -> Stored | None:
+        dating = next((d for d in self._datings if d.first <= seq <= d.last), None)
+        if dating is None:
+            self._datings = _datings(self._db)
+            dating = next((d for d in self._datings if d.first <= seq <= d.last), None)
+        if dating is None:
+            return None
+        if dating.offset_ms is not None:
+            at_ms = elapsed_ms + dating.offset_ms
+        return Stored(seq, at_ms, dating if dating.unsure else None, body)
+
+
+class Spool:
+    """The writing side: appends, acknowledgements and trimming, on the thread that opened it.
+
+    Raises SpoolError from every method when the file cannot store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.set_aside: Path | None = None
+        self._lock = _lock(path)
+        try:
+            self._db = self._opened()
+        except (sqlite3.Error, OSError) as error:
+            self._lock.close()
+            raise SpoolError(f"{path}: cannot be used: {_why(error)}") from error
+        self.id = _meta(self._db, "id")
+        self.acknowledged = Ranges(self._db.execute("SELECT first, last FROM acknowledged ORDER BY first"))
+        self.newest = max(
+            self._one("SELECT coalesce(max(seq), 0) FROM record"), *(last for _, last in self.acknowledged), 0
+        )
+        self._held_from = int(_meta(self._db, "held_from") or 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def commit(
+        self, records: Sequence[Record], acknowledged: Sequence[tuple[int, int]] = (), *, held: bool = False
+    ) -> int:
+        """Store records and acknowledgements in one transaction; gives the newest seq.
+
+        `held`: the clock is not trusted, so their time is not final.
+        """
+        first = self.newest + 1
+        rows = [
+            (seq, record.moment.wall_ms, record.moment.elapsed_ms if held else None, record.body)
+            for seq, record in enumerate(records, first)
+        ]
+        with self._transaction():
+            self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
+            self._acknowledge(acknowledged)
+            if held and rows and not self._held_from:
+                self._note("held_from", str(first))
+        if held and rows and not self._held_from:
+            self._held_from = first
+        self.newest += len(rows)
+        return self.newest
+
+    def held(self) -> tuple[int, int] | None:
+        """Give the seqs whose time is not known yet; they are the newest ones without a break."""
+        return (self._held_from, self.newest) if self._held_from else None
+
+    def date(self, dating: Dating) -> None:
+        """Settle the time of the held records for good."""
+        with self._transaction():
+            self._db.execute("INSERT INTO dating VALUES (?, ?, ?, ?, ?, ?)", dating)
+            self._note("held_from", "")
+        self._held_from = 0
+
+    def note(self, key: str, value: str) -> None:
+        """Remember a word across restarts."""
+        with self._transaction():
+            self._note(key, value)
+
+    def noted(self, key: str) -> str:
+        """Give what was noted, or an empty text."""
+        return _meta(self._db, key)
+
+    def used_bytes(self) -> int:
+        """Give the size of the records on disk, the write-ahead log included, free pages not."""
+        pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
+        wal = Path(f"{self.path}-wal")
+        return pages * self._one("PRAGMA page_size") + (wal.stat().st_size if wal.exists() else 0)
+
+    def trim_acknowledged(self, before_ms: int | None, most: int = 200) -> int:
+        """Delete the oldest acknowledged records, those before a time or (None) any; gives how many."""
+        for first, last in self.acknowledged:
+            rows = (
+                self._db.execute(
+                    "SELECT seq FROM record WHERE seq BETWEEN ? AND ? AND (? IS NULL OR at_ms < ?) ORDER BY seq LIMIT ?",
+                    (first, last, before_ms, before_ms, most),
+                ).fetchall()
+                if self._any_before(first, last, before_ms)
+                else []
+            )
+            if rows:
+                self._delete(rows[0][0], rows[-1][0])
+                return len(rows)
+        return 0
+
+    def drop_unsent(self, most: int = 200) -> tuple[int, int, int, int] | None:
+        """Delete the oldest records though they were never acknowledged; gives first and last seq, and their times."""
+        rows = self._db.execute("SELECT seq, at_ms FROM record ORDER BY seq LIMIT ?", (most,)).fetchall()
+        if not rows:
+            return None
+        (first, begin_ms), (last, end_ms) = rows[0], rows[-1]
+        self._delete(first, last)
+        return first, last, begin_ms, end_ms
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let others use it."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+        self._lock.close()
+
+    def _note(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def _any_before(self, first: int, last: int, before_ms: int | None) -> bool:
+        oldest = self._db.execute(
+            "SELECT at_ms FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT 1", (first, last)
+        ).fetchone()
+        return oldest is not None and (before_ms is None or oldest[0] < before_ms)
+
+    def _delete(self, first: int, last: int) -> None:
+        with self._transaction():
+            self._acknowledge([(first, last)])
+            self._db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (first, last))
+
+    def _acknowledge(self, ranges: Sequence[tuple[int, int]]) -> None:
+        if ranges:
+            for first, last in ranges:
+                self.acknowledged.add(first, last)
+            self._db.execute("DELETE FROM acknowledged")
+            self._db.executemany("INSERT INTO acknowledged VALUES (?, ?)", self.acknowledged)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise SpoolError(f"{self.path}: cannot store: {_why(error)}") from error
+
+    def _one(self, statement: str) -> int:
+        return int(self._db.execute(statement).fetchone()[0])
+
+    def _opened(self) -> sqlite3.Connection:
+        self._make_room()
+        try:
+            return self._prepared()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            self._put_aside()
+            return self._prepared()
+
+    def _prepared(self) -> sqlite3.Connection:
+        db = _connect(str(self.path))
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA wal_autocheckpoint=500")
+        db.executescript(_TABLES)
+        version = _meta(db, "schema")
+        if version and int(version) > SCHEMA_VERSION:
+            raise sqlite3.OperationalError(
+                f"was written by a newer stationd (schema {version}, known {SCHEMA_VERSION})"
+            )
+        if not version:
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
+            db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+        return db
+
+    def _put_aside(self) -> None:
+        """Keep a damaged file for salvage under another name and start afresh; the station must go on."""
+        number = 1
+        while (aside := Path(f"{self.path}.damaged-{number}")).exists():
+            number += 1
+        self.path.rename(aside)
+        for end in ("-wal", "-shm"):
+            if (beside := Path(f"{self.path}{end}")).exists():
+                beside.rename(f"{aside}{end}")
+        self.set_aside = aside
+
+    def _make_room(self) -> None:
+        """On a full disk even deleting needs space, so a file is kept to be given up then."""
+        ballast = Path(f"{self.path}.ballast")
+        free = os.statvfs(self.path.parent)
+        if free.f_bavail * free.f_frsize < BALLAST_BYTES:
+            ballast.unlink(missing_ok=True)
+        elif not ballast.exists():
+            ballast.write_bytes(bytes(BALLAST_BYTES))
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        name, uri=name.startswith("file:"), isolation_level=None, timeout=10, check_same_thread=False
+    )
+
+
+def _meta(db: sqlite3.Connection, key: str) -> str:
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else ""
+
+
+def _datings(db: sqlite3.Connection) -> list[Dating]:
+    rows = db.execute("SELECT first, last, offset_ms, unsure, earliest_ms, latest_ms FROM dating")
+    return [Dating(first, last, offset, bool(unsure), low, high) for first, last, offset, unsure, low, high in rows]
+
+
+class _Lock:
+    """Holds the file that keeps a second daemon off, with our process number in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            owner = self._file.read().strip()
+            self._file.close()
+            raise BlockingIOError(owner) from None
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let go."""
+        self._file.close()
+
+
+def _lock(path: Path) -> _Lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _Lock(Path(f"{path}.lock"))
+    except BlockingIOError as owner:
+        raise SpoolError(f"{path}: is in use by another stationd (process {owner}); stop that one first") from None
+    except OSError as error:
+        raise SpoolError(f"{path}: cannot be used: {_why(error)}") from error
+
+
+def holder(path: Path) -> int | None:
+    """Give the process number of the daemon that holds this spool, or None if none does."""
+    try:
+        with Path(f"{path}.lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        text = Path(f"{path}.lock").read_text(encoding="ascii").strip()
+        return int(text) if text.isdigit() else None
+    except OSError:
+        return None
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,76 @@
+"""What the station says of itself: the state and catalog topics."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from agent import __version__
+from agent.times import iso
+from drivers.clock import now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.poller import Poller
+    from agent.settings import Config
+    from agent.timekeeper import Timekeeper
+
+
+class Portrait:
+    """Draws the state and the catalog of a running station."""
+
+    def __init__(self, config: Config, spool_id: str, timekeeper: Timekeeper) -> None:
+        self._config, self._spool_id, self._timekeeper = config, spool_id, timekeeper
+        self._started = iso(now().wall_ms)
+        self.pollers: Sequence[Poller] = ()
+
+    def state(self, is_online: bool, delivery: dict[str, Any]) -> bytes:  # noqa: FBT001  stands as in the message
+        """Give the state as JSON; `delivery` are the numbers that change all the time."""
+        config = self._config
+        return _json(
+            {
+                "v": 1,
+                "station": config.station.id,
+                "status": "online" if is_online else "offline",
+                "version": __version__,
+                "config": config.hash,
+                "spool": self._spool_id,
+                "started": self._started,
+                "clock": "trusted" if self._timekeeper.is_trusted else "untrusted",
+                "problems": [str(problem) for problem in config.problems][:20],
+                "outages": self._outages(),
+                "delivery": delivery,
+            }
+        )
+
+    def catalog(self) -> bytes:
+        """Give what this station measures as JSON."""
+        config = self._config
+        instruments = {
+            name: {
+                "driver": one.driver_name,
+                "line": one.line,
+                "address": one.address,
+                "interval_s": one.interval_s,
+                "channels": {
+                    channel.name: {"parameter": channel.parameter, "unit": channel.unit}
+                    for channel in one.driver.channels
+                    if channel.name in one.channels
+                },
+            }
+            for name, one in config.instruments.items()
+        }
+        return _json({"v": 1, "station": config.station.id, "name": config.station.name, "instruments": instruments})
+
+    def _outages(self) -> list[dict[str, Any]]:
+        return [
+            {"instrument": one.name, "since": iso(since.wall_ms), "reason": one.last_error}
+            for poller in self.pollers
+            for one in poller.instruments
+            if (since := one.failing_since) and one.failures > 1
+        ]
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

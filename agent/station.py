@@ -1,0 +1,185 @@
+"""The running station: puts the threads together, watches that they do work, and ends them in order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from agent import __version__
+from agent.committer import Committer, Retention
+from agent.lines import open_line
+from agent.notify import notify, watchdog_s
+from agent.poller import Poller
+from agent.publisher import Documents, Publisher
+from agent.record import event, outage
+from agent.say import Say
+from agent.spool import Reader, Spool, SpoolError
+from agent.state import Portrait
+from agent.timekeeper import Timekeeper
+from drivers.clock import Moment, monotonic_s, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.settings import Config
+    from drivers.line import Trace
+
+log = logging.getLogger("stationd")
+
+WATCH_S = 5.0
+STUCK_S = 90.0
+"""A thread that has not come round for so long is stuck: longer than any time-out, shorter than the watchdog."""
+
+
+class Station:
+    """All threads of one daemon over one spool. Raises SpoolError if the spool cannot be used."""
+
+    def __init__(self, config: Config, traced: str | None = None, trace: Trace | None = None) -> None:
+        self._config, self._traced, self._trace = config, traced, trace
+        self._stop: SimpleQueue[str] = SimpleQueue()
+        self._failure = ""
+        self.spool = Spool(config.spool.path)
+        newest_ms = _newest_ms(self.spool)
+        self.timekeeper = Timekeeper(config.clock.trust, config.clock.hold_s, newest_ms)
+        self.timekeeper.recover(self.spool)
+        portrait = Portrait(config, self.spool.id, self.timekeeper)
+        say = Say()
+        retention = Retention(config.spool.keep_s, config.spool.size_bytes)
+        self.committer = Committer(
+            self.spool,
+            self.timekeeper,
+            config.spool.commit_interval_s,
+            retention,
+            lambda n: self.publisher.committed(n),
+        )
+        self.publisher = Publisher(
+            config.station.id,
+            config.broker,
+            config.spool.path,
+            self.committer.acknowledge,
+            Documents(portrait.state, portrait.catalog),
+            say,
+        )
+        self.pollers = portrait.pollers = self._pollers(say)
+        self._begin(newest_ms)
+
+    def run(self) -> int:
+        """Run until a signal or a failure; gives the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _frame: self._stop.put(signal.Signals(number).name))
+        threads = [self._thread("spool", self.committer.run), self._thread("publisher", self.publisher.run)]
+        threads += [self._thread(f"line {poller.line.name}", poller.run) for poller in self.pollers]
+        for thread in threads:
+            thread.start()
+        notify("READY=1")
+        self._watch()
+        notify("STOPPING=1")
+        self._end(threads)
+        return 1 if self._failure else 0
+
+    def _pollers(self, say: Say) -> list[Poller]:
+        pollers = []
+        for name, line in self._config.lines.items():
+            instruments = [one for one in self._config.instruments.values() if one.line == name]
+            if instruments:
+                opened = open_line(line, self._trace if name == self._traced else None)
+                pollers.append(Poller(opened, line, instruments, self.committer.append, self.timekeeper, say))
+        return pollers
+
+    def _begin(self, newest_ms: int | None) -> None:
+        """Record from when to when the station was away, and what became of a damaged spool."""
+        moment = now()
+        reason = "stopped" if self.spool.noted("ended") == "clean" else "crashed"
+        self.spool.note("ended", "no")
+        if newest_ms is not None and moment.wall_ms >= newest_ms:
+            begin = Moment(newest_ms, moment.elapsed_ms - (moment.wall_ms - newest_ms))
+            away = outage(reason, begin, moment, at=moment, dated=self.timekeeper.trusted())
+            self.committer.append(away)
+        if self.spool.set_aside:
+            log.error("the spool was damaged; it is kept as %s and a new one begun", self.spool.set_aside)
+            self.committer.append(event("spool_damaged", moment, kept_as=self.spool.set_aside.name))
+        self.committer.append(event("start", moment, version=__version__, config=self._config.hash))
+
+    def _thread(self, name: str, run: Callable[[], None]) -> Thread:
+        """Every thread has one root: what it cannot deal with ends the process, and systemd starts it again."""
+
+        def root() -> None:
+            try:
+                run()
+            except SpoolError as error:
+                self._fail(str(error))
+            except Exception as error:
+                log.exception("%s: this is a defect of stationd", name)
+                self._fail(f"{name}: {error}")
+
+        return Thread(target=root, name=name, daemon=True)
+
+    def _fail(self, text: str) -> None:
+        self._failure = self._failure or text
+        log.critical("%s; stationd ends and starts anew", text)
+        self._stop.put("failure")
+
+    def _watch(self) -> None:
+        """Feed the watchdog from proof of work: every line polled, the spool committed, the publisher turned over."""
+        limit_s = watchdog_s()
+        every_s = min(WATCH_S, limit_s / 3) if limit_s else WATCH_S
+        while True:
+            try:
+                self._stop.get(timeout=every_s)
+                return
+            except Empty:
+                if not (stuck := self._stuck()):
+                    notify("WATCHDOG=1")
+                elif limit_s is None:
+                    log.critical("%s: has done nothing for %g s", stuck, STUCK_S)
+
+    def _stuck(self) -> str:
+        """Name a thread that has done nothing for too long."""
+        turns = {"spool": self.committer.turned_s, "publisher": self.publisher.turned_s}
+        turns |= {f"line {poller.line.name}": poller.turned_s for poller in self.pollers}
+        limit_s = monotonic_s() - STUCK_S
+        return next((name for name, turned_s in turns.items() if turned_s < limit_s), "")
+
+    def _end(self, threads: list[Thread]) -> None:
+        """Stop asking, commit everything, say goodbye, close: within 5 s."""
+        spool, publisher, *lines = threads
+        deadline = monotonic_s() + 2.0
+        for poller in self.pollers:
+            poller.stop()
+        _join(lines, deadline)
+        self.committer.append(event("stop", now()))
+        self.committer.stop()
+        _join([spool], monotonic_s() + 1.0)
+        self.publisher.stop()
+        _join([publisher], monotonic_s() + 1.5)
+        if not spool.is_alive():
+            self._close()
+
+    def _close(self) -> None:
+        """Store the last acknowledgements and close; the committing thread has ended."""
+        try:
+            if not self._failure:
+                self.committer.commit()
+                self.spool.note("ended", "clean")
+        except SpoolError as error:
+            log.critical("%s", error)
+        self.spool.close()
+
+
+def _newest_ms(spool: Spool) -> int | None:
+    if not spool.newest:
+        return None
+    reader = Reader(spool.path)
+    try:
+        return reader.newest_at_ms()
+    finally:
+        reader.close()
+
+
+def _join(threads: list[Thread], deadline: float) -> None:
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(max(0.0, deadline - monotonic_s()))
