@@ -1,0 +1,1 @@
+"""Benches: the load, the counter and the judge, all outside the daemon."""
