@@ -11,8 +11,9 @@ REFUSED_S = 300.0
 class BackOff:
     """The waiting time of one instrument after failures.
 
-    One failure costs nothing. From the second in a row it waits until its failures cost no more than `SHARE` of the line,
-    and twice as long each time, up to `MOST_S`. Failures between good answers are held to the same share by an allowance.
+    One failure costs nothing. From the second in a row it waits until its failures cost no more than `SHARE` of
+    the line, and twice as long each time, up to `MOST_S`. Failures between good answers are held to the same share
+    by an allowance.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """One MQTT session after the other, each with a client of its own. The only owner of paho.
 
-paho keeps and sends again what it was given, so it is given little: publications go out only while connected, never more than the window,
-and a session that ended takes everything unacknowledged with it; the spool still has it.
+paho keeps and sends again what it was given, so it is given little: publications go out only while connected, never
+more than the window, and a session that ended takes everything unacknowledged with it; the spool still has it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Session:
         """Send with QoS 1; gives the number that its acknowledgement will carry. Raises SessionLost."""
         properties = None
         if self.broker.protocol == "5":
-            properties = Properties(PacketTypes.PUBLISH)
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
             properties.ContentType = "application/json"
             if encoding:
                 properties.UserProperty = ("content-encoding", encoding)
@@ -119,7 +119,8 @@ class Session:
     def abandon(self) -> None:
         """Drop the connection without a word, as a dead link does, so that the broker publishes our will."""
         self._is_closing = True
-        if sock := self._client.socket():
+        sock: Any = self._client.socket()
+        if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
@@ -146,7 +147,7 @@ class Session:
     def _greeting_words(self) -> dict[str, Any]:
         if self.broker.protocol != "5":
             return {}
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
         properties.MaximumPacketSize = COMMAND_LIMIT
         return {"clean_start": True, "properties": properties}
 

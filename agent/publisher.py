@@ -1,7 +1,7 @@
 """The thread that sends: live first, the backlog behind it, never more on its way than the window allows.
 
-A record is delivered when its PUBACK says so, and a session is judged by its acknowledgements: one that says "connected" and
-acknowledges nothing is torn down and made again. tenacity spaces the attempts, with full jitter.
+A record is delivered when its PUBACK says so, and a session is judged by its acknowledgements: one that says
+"connected" and acknowledges nothing is torn down and made again. tenacity spaces the attempts, with full jitter.
 """
 
 from __future__ import annotations
@@ -207,7 +207,8 @@ class Publisher:
         self._lanes.was_refused(sent.parcel)
         self._say.broke(
             f"refused {event.reason:#x}",
-            f"broker refuses messages: {event.text}; seq {sent.parcel.first} to {sent.parcel.last} are kept and tried again",
+            f"broker refuses messages: {event.text}; they are kept and tried again "
+            f"(first seq {sent.parcel.first} to {sent.parcel.last})",
         )
 
     def _check_age(self) -> None:

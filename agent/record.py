@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.times import iso
@@ -12,17 +13,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drivers.clock import Moment
-    from drivers.sample import Channel, Sample
+    from drivers.sample import Channel, Sample, Value
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _NO_COMM = Flag.NO_COMM.value
 
 
+SEPARATOR = "\x1f"
+"""Stands between the values of a stored record; JSON never contains it unescaped."""
+
+
 class Record(NamedTuple):
-    """A record before it has its sequence number. `body` is the JSON after `seq` and `at`, without braces."""
+    """A record before it has its sequence number: the JSON after `seq` and `at`, without braces, in two parts.
+
+    `shape` is what all records of an instrument have in common and is stored once; `body` are the values, stored each
+    time. Both are split by SEPARATOR and laid into each other again by `joined`. An empty shape: the body is all.
+    """
 
     moment: Moment
+    shape: str
     body: bytes
+
+
+def joined(shape: Sequence[bytes], body: bytes) -> bytes:
+    """Give the JSON of a record from its parts."""
+    return b"".join([part for pair in zip(shape, body.split(b"\x1f"), strict=True) for part in pair])
 
 
 def encode(fields: dict[str, Any]) -> bytes:
@@ -32,14 +47,10 @@ def encode(fields: dict[str, Any]) -> bytes:
 
 def measured(instrument: str, samples: Sequence[Sample], moment: Moment) -> Record:
     """Build the record of a poll that was answered."""
-    fields: dict[str, Any] = {
-        "kind": "raw",
-        "instrument": instrument,
-        "values": {sample.channel: sample.value for sample in samples},
-    }
-    if flags := {sample.channel: worst(sample.flags).value for sample in samples if sample.flags}:
-        fields["flags"] = flags
-    return Record(moment, encode(fields))
+    flags = {sample.channel: worst(sample.flags).value for sample in samples if sample.flags}
+    names = tuple([sample.channel for sample in samples])
+    rest = {"flags": flags} if flags else {}
+    return Record(moment, _shape(instrument, names), _body([sample.value for sample in samples], rest))
 
 
 def unanswered(
@@ -47,16 +58,26 @@ def unanswered(
 ) -> Record:
     """Build the record of a poll that failed: what was answered before it failed, and null for the rest."""
     known = {sample.channel: sample for sample in samples}
-    values = {channel.name: known[channel.name].value if channel.name in known else None for channel in channels}
-    flags = {name: worst(known[name].flags).value if name in known else _NO_COMM for name in values}
-    fields = {
-        "kind": "raw",
-        "instrument": instrument,
-        "values": values,
-        "flags": {name: flag for name, flag in flags.items() if flag != Flag.OK},
-        "error": reason,
-    }
-    return Record(moment, encode(fields))
+    names = tuple(channel.name for channel in channels)
+    flags = {name: worst(known[name].flags).value if name in known else _NO_COMM for name in names}
+    rest = {"flags": {name: flag for name, flag in flags.items() if flag != Flag.OK}, "error": reason}
+    values = [known[name].value if name in known else None for name in names]
+    return Record(moment, _shape(instrument, names), _body(values, rest))
+
+
+@lru_cache(maxsize=1024)
+def _shape(instrument: str, names: tuple[str, ...]) -> str:
+    head = f'"kind":"raw","instrument":{_encode(instrument)},"values":{{'
+    keys = [f"{',' if place else head}{_encode(name)}:" for place, name in enumerate(names)]
+    return SEPARATOR.join([*keys, "}" if keys else head + "}"])
+
+
+def _body(values: list[Value], rest: dict[str, Any]) -> bytes:
+    """Write values and what follows them; lists of numbers are written in one go."""
+    text = _encode(values)[1:-1]
+    text = SEPARATOR.join(map(_encode, values)) if '"' in text else text.replace(",", SEPARATOR)
+    tail = "," + _encode(rest)[1:-1] if rest else ""
+    return f"{text}{SEPARATOR}{tail}".encode() if values else tail.encode()
 
 
 def outage(
@@ -64,8 +85,8 @@ def outage(
 ) -> Record:
     """Build the record of a span in which due slots were not asked; without an end it has just begun.
 
-    Without an instrument it is the whole station that was away. The span stands in it in seconds, and as times only if the
-    clock is trusted (`dated`), since a body never changes.
+    Without an instrument it is the whole station that was away. The span stands in it in seconds, and as times only
+    if the clock is trusted (`dated`), since a body never changes.
     """
     fields: dict[str, Any] = {"kind": "outage"}
     if instrument:
@@ -77,9 +98,9 @@ def outage(
         fields["span_s"] = (end.elapsed_ms - begin.elapsed_ms) / 1000
     if instrument:
         fields["slots"] = slots
-    return Record(at, encode(fields))
+    return Record(at, "", encode(fields))
 
 
 def event(name: str, moment: Moment, **details: Any) -> Record:
     """Build the record of something that happened to the station itself."""
-    return Record(moment, encode({"kind": "event", "event": name, **details}))
+    return Record(moment, "", encode({"kind": "event", "event": name, **details}))

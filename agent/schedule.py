@@ -8,8 +8,8 @@ import math
 class Schedule:
     """The slots of one instrument, in seconds on the monotonic clock.
 
-    `offset_s` is always wall clock minus monotonic clock at this moment. A step of the wall clock moves the slots by half
-    an interval at most and never repeats or delays one by more.
+    `offset_s` is always wall clock minus monotonic clock at this moment. A step of the wall clock moves the slots by
+    half an interval at most and never repeats or delays one by more.
     """
 
     def __init__(self, interval_s: float, monotonic_s: float, offset_s: float) -> None:

@@ -1,10 +1,12 @@
 """The spool: one SQLite file that holds records until they are delivered and past it. The only owner of sqlite3.
 
-One connection writes and checkpoints, on one thread; every reader has its own, read-only. WAL with `synchronous=FULL`: what
-was committed survives a power cut (SQLite documentation, "PRAGMA synchronous"); records wait for a commit at most
-`commit_interval`. After a disk error nothing is retried: the process says so and ends, and a new one reads what is there.
+One connection writes and checkpoints, on one thread; every reader has its own, read-only. WAL with
+`synchronous=FULL`: what was committed survives a power cut (SQLite documentation, "PRAGMA synchronous"); records wait
+for a commit at most `commit_interval`. After a disk error nothing is retried: the process says so and ends, and a new
+one reads what is there.
 
-    record        seq | at_ms | elapsed_ms (only while the clock was not trusted) | body, as it is sent
+    record        seq | at_ms | elapsed_ms (only while the clock was not trusted) | shape | body
+    shape         what all records of an instrument have in common, so that it is written once
     dating        ranges of seqs measured under an untrusted clock, and what became known of their time
     acknowledged  ranges of seqs that need not be sent again
 """
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from agent.ranges import Ranges
+from agent.record import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 BALLAST_BYTES = 256 * 1024
 _TABLES = """
-CREATE TABLE IF NOT EXISTS record(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, elapsed_ms INTEGER, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS record(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, elapsed_ms INTEGER,
+                                  shape INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS shape(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS acknowledged(first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS dating(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, offset_ms INTEGER,
                                   unsure INTEGER NOT NULL, earliest_ms INTEGER, latest_ms INTEGER);
@@ -44,7 +49,8 @@ class SpoolError(Exception):
 class Dating(NamedTuple):
     """What became known of the time of records measured under an untrusted clock.
 
-    `offset_ms` turns their elapsed time into UTC (None: keep what the clock said). `unsure`: it is a guess within the bounds.
+    `offset_ms` turns their elapsed time into UTC (None: keep what the clock said). `unsure`: it is a guess within
+    the bounds.
     """
 
     first: int
@@ -74,6 +80,7 @@ class Reader:
         except sqlite3.Error as error:
             raise SpoolError(f"{path}: {error}") from error
         self._datings: list[Dating] = []
+        self._shapes: dict[int, list[bytes]] = {}
 
     def close(self) -> None:
         """Close the file."""
@@ -108,20 +115,29 @@ class Reader:
         """
         found: list[Stored] = []
         rows = self._db.execute(
-            "SELECT seq, at_ms, elapsed_ms, body FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq", (first, last)
+            "SELECT seq, at_ms, elapsed_ms, shape, body FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq",
+            (first, last),
         )
         with contextlib.closing(rows):
-            for seq, at_ms, elapsed_ms, body in rows:
-                max_bytes -= len(body) + 60
+            for seq, at_ms, elapsed_ms, shape, body in rows:
+                whole = joined(self._shape(shape), body) if shape else body
+                max_bytes -= len(whole) + 60
                 if found and max_bytes < 0:
                     break
                 stored = (
-                    Stored(seq, at_ms, None, body) if elapsed_ms is None else self._dated(seq, at_ms, elapsed_ms, body)
+                    Stored(seq, at_ms, None, whole)
+                    if elapsed_ms is None
+                    else self._dated(seq, at_ms, elapsed_ms, whole)
                 )
                 if stored is None:
                     break
                 found.append(stored)
         return found
+
+    def _shape(self, number: int) -> list[bytes]:
+        if number not in self._shapes:
+            self._shapes = _shapes(self._db)
+        return self._shapes[number]
 
     def _dated(self, seq: int, at_ms: int, elapsed_ms: int, body: bytes) -> Stored | None:
         dating = next((d for d in self._datings if d.first <= seq <= d.last), None)
@@ -155,6 +171,7 @@ class Spool:
         self.newest = max(
             self._one("SELECT coalesce(max(seq), 0) FROM record"), *(last for _, last in self.acknowledged), 0
         )
+        self._shapes: dict[str, int] = {text: number for number, text in self._db.execute("SELECT id, text FROM shape")}
         self._held_from = int(_meta(self._db, "held_from") or 0)
 
     def __enter__(self) -> Self:
@@ -171,12 +188,12 @@ class Spool:
         `held`: the clock is not trusted, so their time is not final.
         """
         first = self.newest + 1
-        rows = [
-            (seq, record.moment.wall_ms, record.moment.elapsed_ms if held else None, record.body)
-            for seq, record in enumerate(records, first)
-        ]
         with self._transaction():
-            self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
+            rows = [
+                (seq, moment.wall_ms, moment.elapsed_ms if held else None, self._shape(shape), body)
+                for seq, (moment, shape, body) in enumerate(records, first)
+            ]
+            self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
             self._acknowledge(acknowledged)
             if held and rows and not self._held_from:
                 self._note("held_from", str(first))
@@ -216,7 +233,8 @@ class Spool:
         for first, last in self.acknowledged:
             rows = (
                 self._db.execute(
-                    "SELECT seq FROM record WHERE seq BETWEEN ? AND ? AND (? IS NULL OR at_ms < ?) ORDER BY seq LIMIT ?",
+                    "SELECT seq FROM record WHERE seq BETWEEN ? AND ? AND (? IS NULL OR at_ms < ?) "
+                    "ORDER BY seq LIMIT ?",
                     (first, last, before_ms, before_ms, most),
                 ).fetchall()
                 if self._any_before(first, last, before_ms)
@@ -228,7 +246,7 @@ class Spool:
         return 0
 
     def drop_unsent(self, most: int = 200) -> tuple[int, int, int, int] | None:
-        """Delete the oldest records though they were never acknowledged; gives first and last seq, and their times."""
+        """Delete the oldest records, never acknowledged; gives first and last seq, and their times."""
         rows = self._db.execute("SELECT seq, at_ms FROM record ORDER BY seq LIMIT ?", (most,)).fetchall()
         if not rows:
             return None
@@ -242,6 +260,15 @@ class Spool:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         self._lock.close()
+
+    def _shape(self, text: str) -> int:
+        """Give the number of a shape, storing it if it is new."""
+        if not text:
+            return 0
+        if text not in self._shapes:
+            self._shapes[text] = len(self._shapes) + 1
+            self._db.execute("INSERT INTO shape VALUES (?, ?)", (self._shapes[text], text))
+        return self._shapes[text]
 
     def _note(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
@@ -332,6 +359,10 @@ def _connect(name: str) -> sqlite3.Connection:
 def _meta(db: sqlite3.Connection, key: str) -> str:
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return row[0] if row else ""
+
+
+def _shapes(db: sqlite3.Connection) -> dict[int, list[bytes]]:
+    return {number: text.encode().split(b"\x1f") for number, text in db.execute("SELECT id, text FROM shape")}
 
 
 def _datings(db: sqlite3.Connection) -> list[Dating]:

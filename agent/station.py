@@ -53,7 +53,7 @@ class Station:
             self.timekeeper,
             config.spool.commit_interval_s,
             retention,
-            lambda n: self.publisher.committed(n),
+            self._committed,
         )
         self.publisher = Publisher(
             config.station.id,
@@ -79,6 +79,9 @@ class Station:
         notify("STOPPING=1")
         self._end(threads)
         return 1 if self._failure else 0
+
+    def _committed(self, newest: int) -> None:
+        self.publisher.committed(newest)
 
     def _pollers(self, say: Say) -> list[Poller]:
         pollers = []

@@ -38,8 +38,8 @@ def boot_id() -> str:
 class Timekeeper:
     """Decides whether the clock is trusted, and dates records that were held back, once.
 
-    `trust`: `auto` asks timesyncd or chrony where one runs and else believes a plausible clock; `ntp` waits for one of them;
-    `rtc` believes a plausible clock; `always` believes any.
+    `trust`: `auto` asks timesyncd or chrony where one runs and else believes a plausible clock; `ntp` waits for one
+    of them; `rtc` believes a plausible clock; `always` believes any.
     """
 
     def __init__(self, trust: str, hold_s: float, newest_ms: int | None) -> None:
