@@ -1,10 +1,10 @@
 """Reads wanted registers in as few requests as the instrument's limits allow.
 
-Neighbours are asked for together, with the few registers between them that nobody wants (a hole). An instrument
-may refuse a request for a hole, or for one register that this model lacks; then the request is cut at its holes,
-next between its values, until it is known what is answered. What was cut stays cut. A register that never
-was answered is left out for `LEFT_OUT` reads and then asked for again; what once was answered is asked for in
-every read, and when nothing else is left to ask for, so is everything.
+Neighbours are asked for together, with the few registers between them that nobody wants (a hole). An
+instrument may refuse a request for a hole, or for one register that this model lacks; then the request is cut at
+its holes, next between its values, until it is known what is answered. What was cut stays cut. A register that
+never was answered is left out for `LEFT_OUT` reads and then asked for again; what once was answered is asked for
+in every read, and when nothing else is left to ask for, so is everything.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Part:
 
 
 def merge(wanted: Iterable[Block], most: int, gap: int) -> list[Part]:
-    """Put together what is at most `gap` apart (-1: only what overlaps), at most `most` registers or coils."""
+    """Put together what is at most `gap` apart (-1: only what overlaps), up to `most` registers or coils."""
     groups: list[list[Block]] = []
     end = 0
     for block in sorted(set(wanted)):

@@ -53,7 +53,7 @@ class Block(NamedTuple):
 
     table: str
     start: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
 
     @property
     def size(self) -> int:

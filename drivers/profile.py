@@ -9,8 +9,8 @@
     [channels]
     so2 = { parameter = "SO2", unit = "ppb", register = 18, format = "float32" }
 
-`order` is that of values of two and more registers; a single register has its high byte first, as Modbus says,
-and a text its first letter, unless their own entry gives an order.
+`order` is that of values of two and more registers; a single register has its high byte first, as Modbus
+says, and a text its first letter, unless their own entry gives an order.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FLAG = fields.Choice(*FLAGS)
 _BITS = MapOf(re.compile(r"\d{1,4}"), "the number of a bit, 0 the lowest", _FLAG, int)
 _OWN_STATUS = (
     *_PLACE,
-    Key("format", fields.Choice("u16", "u32", "u64"), "u16", doc="format of the status"),
+    Key("format", fields.Choice("u16", "u32", "u64", "float32"), "u16", doc="format of the status"),
     Key("bits", _BITS, {}, doc="flags that hold while their bit is 1"),
     Key("clear_bits", _BITS, {}, doc="flags that hold while their bit is 0"),
     Key("values", MapOf(re.compile(r"\d{1,19}"), "a whole number", _FLAG, int), {}, doc="flags by value"),

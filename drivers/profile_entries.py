@@ -149,15 +149,21 @@ class Entries:
         if not any(flags):
             self._report.add(path, "", "flags nothing; expected bits, clear_bits or values")
         number = Number(entry["format"])
-        width = self._width(path, entry, MOST_BITS if table in BIT_TABLES else 16 * number.registers)
-        if table in BIT_TABLES and entry["values"]:
-            self._report.add((*path, "values"), "", f"has no meaning for a {table}; use bits or clear_bits")
-        place = self._place(path, entry, table, number, width)
+        most = MOST_BITS if table in BIT_TABLES else 16 * number.registers
+        self._status_keys_fit(path, entry, table)
+        place = self._place(path, entry, table, number, self._width(path, entry, most))
         self._known((*path, "channels"), entry.get("channels") or [])
         if place is None:
             return None
         bits_set, bits_clear, values = map(_flags, flags)
         return Status(place, bits_set, bits_clear, values, _names(entry.get("channels")))
+
+    def _status_keys_fit(self, path: Path_, entry: Entry, table: str) -> None:
+        if table in BIT_TABLES and entry["values"]:
+            self._report.add((*path, "values"), "", f"has no meaning for a {table}; use bits or clear_bits")
+        for key in ("bits", "clear_bits"):
+            if entry["format"] == "float32" and entry[key]:
+                self._report.add((*path, key), "", "has no meaning for the format float32; use values")
 
     def _width(self, path: Path_, entry: Entry, most: int) -> int:
         """Check the numbers of bits, and give how many bits that makes."""

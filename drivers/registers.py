@@ -47,8 +47,10 @@ class Status(NamedTuple):
     values: Mapping[int, Flag]
     channels: frozenset[str] | None = None
 
-    def flags(self, raw: int) -> list[Flag]:
-        """Give the flags that hold."""
+    def flags(self, raw: int | None) -> list[Flag]:
+        """Give the flags that hold; a status that is no number (NaN) is a fault."""
+        if raw is None:
+            return [Flag.FAULT]
         held = [flag for bit, flag in self.bits.items() if raw >> bit & 1]
         held += [flag for bit, flag in self.clear_bits.items() if not raw >> bit & 1]
         return [*held, self.values[raw]] if raw in self.values else held
