@@ -5,8 +5,10 @@ A port knows nothing of conversations: it opens, moves bytes, and says `LineDown
 
 from __future__ import annotations
 
+import math
 import select
 import socket
+import struct
 from typing import TYPE_CHECKING, Protocol
 
 import serial
@@ -45,7 +47,11 @@ class Port(Protocol):
 
 
 class TcpPort:
-    """A TCP connection to an instrument or to a serial device server."""
+    """A TCP connection to an instrument or to a serial device server.
+
+    Time-outs are the kernel's (SO_RCVTIMEO), so that a read is one system call: with fifty lines, each further one
+    costs every thread a wait for the interpreter.
+    """
 
     is_network = True
 
@@ -53,6 +59,7 @@ class TcpPort:
         self.where = f"{host}:{port}"
         self._address = (host, port)
         self._socket: socket.socket | None = None
+        self._timeout_s = 0.0
 
     def open(self) -> None:
         """Connect, with a bound on the time and without delaying small requests."""
@@ -60,7 +67,9 @@ class TcpPort:
             sock = socket.create_connection(self._address, CONNECT_TIMEOUT_S)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNSENT_TIMEOUT_MS)
-            self._socket = sock
+            sock.settimeout(None)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(CONNECT_TIMEOUT_S))
+            self._socket, self._timeout_s = sock, 0.0
         except OSError as error:
             raise LineDown(f"{self.where}: cannot connect: {_why(error)}") from error
 
@@ -81,15 +90,23 @@ class TcpPort:
         """Receive what is there."""
         sock = self._connected()
         try:
-            sock.settimeout(max(timeout_s, 0))
-            data = sock.recv(CHUNK)
-        except (TimeoutError, BlockingIOError):
+            if timeout_s <= 0:
+                data = sock.recv(CHUNK, socket.MSG_DONTWAIT)
+            else:
+                self._wait_at_most(sock, math.ceil(timeout_s * 100) / 100)
+                data = sock.recv(CHUNK)
+        except BlockingIOError:
             return b""
         except OSError as error:
             raise LineDown(f"{self.where}: connection lost: {_why(error)}") from error
         if not data:
             raise LineDown(f"{self.where}: closed by the other side")
         return data
+
+    def _wait_at_most(self, sock: socket.socket, timeout_s: float) -> None:
+        if timeout_s != self._timeout_s:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
+            self._timeout_s = timeout_s
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
@@ -169,6 +186,10 @@ class UrlPort(SerialPort):
             return first + bytes(port.read(min(port.in_waiting, CHUNK))) if first else b""
         except (OSError, TypeError, ValueError) as error:
             raise LineDown(f"{self.where}: connection lost: {_why(error)}") from error
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def _why(error: BaseException) -> str:
