@@ -63,18 +63,14 @@ class ListOf:
         return [self.kind.read(item, (*path, str(index)), report) for index, item in enumerate(value)]
 
     def schema(self) -> dict[str, Any]:
-        bounds = ({"minItems": self.least} if self.least else {}) | (
-            {"uniqueItems": True} if self.is_set else {}
-        )
+        bounds = ({"minItems": self.least} if self.least else {}) | ({"uniqueItems": True} if self.is_set else {})
         return {"type": "array", "items": self.kind.schema()} | bounds
 
 
 class MapOf:
     """A table whose keys the author chooses: `key` checks them (as text), `kind` their values."""
 
-    def __init__(
-        self, key: re.Pattern[str], what: str, kind: Kind, convert: Callable[[str], Any] = str
-    ) -> None:
+    def __init__(self, key: re.Pattern[str], what: str, kind: Kind, convert: Callable[[str], Any] = str) -> None:
         self.key, self.what, self.kind, self.convert = key, what, kind, convert
 
     def read(self, value: Any, path: Path_, report: Report) -> dict[Any, Any] | None:
@@ -148,10 +144,8 @@ class Key:
 
     def schema(self) -> dict[str, Any]:
         """Describe the value, its meaning and its default."""
-        is_shown = self.default is not REQUIRED and isinstance(self.default, str | int | float)
-        return (
-            self.kind.schema() | {"description": self.doc} | ({"default": self.default} if is_shown else {})
-        )
+        is_shown = self.default is not REQUIRED and isinstance(self.default, str | int | float) and self.default != ""
+        return self.kind.schema() | {"description": self.doc} | ({"default": self.default} if is_shown else {})
 
 
 class Table:

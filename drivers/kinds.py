@@ -136,9 +136,7 @@ class Quantity:
         return {"type": "string", "pattern": f"^{self.pattern.pattern}$"}
 
     def _shown(self, amount: float) -> str:
-        unit = max(
-            (u for u, size in self.units.items() if size <= amount), key=self.units.__getitem__, default=""
-        )
+        unit = max((u for u, size in self.units.items() if size <= amount), key=self.units.__getitem__, default="")
         return f"{amount / self.units[unit]:g}{unit}" if unit else f"{amount:g}"
 
 

@@ -67,9 +67,7 @@ def dotted(path: Path_) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: 2 * SHOWN]
-    )
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: 2 * SHOWN])
 
 
 def did_you_mean(found: object, allowed: Iterable[str]) -> str:

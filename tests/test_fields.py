@@ -117,9 +117,7 @@ def test_a_wrong_value_is_shown_short_and_harmless(value):
 
 
 @given(st.recursive(st.none() | st.text() | st.integers() | st.floats() | st.booleans(), st.lists))
-@pytest.mark.parametrize(
-    "kind", [TABLE, MAP, DURATION, fields.Choice("a"), fields.OneOf(1), fields.Integer(0, 1)]
-)
+@pytest.mark.parametrize("kind", [TABLE, MAP, DURATION, fields.Choice("a"), fields.OneOf(1), fields.Integer(0, 1)])
 def test_no_value_makes_a_kind_raise(kind, value):
     """Each mistake is collected; nothing is thrown."""
     report = Report(Document(Path("f"), ""))

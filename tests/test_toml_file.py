@@ -79,8 +79,7 @@ SCALARS = st.one_of(
     st.integers(-9, 9), st.booleans(), ODD, st.text('"#[]{}=,\n\\ ab', max_size=12), st.dates(), st.floats()
 )
 VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3))
+    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3))
 )
 
 

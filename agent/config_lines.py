@@ -1,0 +1,125 @@
+"""What [lines.<name>] says, checked as a whole and completed.
+
+Silence on an RTU line is 3.5 characters, above 19200 baud 1.75 ms (Modbus over serial line V1.02, 2.5.1.1).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from agent.config_definitions import ABSENT, HOST_PORT, LINE_URL
+from agent.settings import LineSettings
+
+if TYPE_CHECKING:
+    from drivers.fields import Path_, Report
+
+Raw = dict[str, Any]
+
+WIRE: Raw = {"baud": 9600, "bits": 8, "parity": "none", "stop": 1}
+_PORTS = ("tcp", "serial", "url")
+_UNSTABLE = re.compile(r".*/tty(USB|ACM)\d+/*")
+_FAST_BAUD, _FAST_SILENCE_S = 19_200, 0.00175
+
+
+def lines(raw: dict[str, Raw | None] | None, report: Report) -> dict[str, LineSettings]:
+    """Give the lines that are right, and report what is wrong with the others."""
+    found: dict[str, LineSettings] = {}
+    for name, keys in (raw or {}).items():
+        line = keys and _line(name, keys, report)
+        if line:
+            _check_port(line, found, report)
+            found[name] = line
+    return found
+
+
+def char_time_s(baud: int, bits: int, parity: str, stop: int) -> float:
+    """Give the time of one character: a start bit, its bits, parity and stop bits."""
+    return (1 + bits + (parity != "none") + stop) / baud
+
+
+def rtu_silence_s(baud: int, char_s: float) -> float:
+    """Give the silence that ends an RTU frame."""
+    return _FAST_SILENCE_S if baud > _FAST_BAUD else 3.5 * char_s
+
+
+def _line(name: str, raw: Raw, report: Report) -> LineSettings | None:
+    path = ("lines", name)
+    if (place := _place(path, raw, report)) is None:
+        return None
+    kind, where, port = place
+    framer = raw["framer"] or ("tcp" if kind == "tcp" and not raw["url"] else "none")
+    before = len(report.problems)
+    _check_framer(path, raw, framer, kind, report)
+    if len(report.problems) > before or None in (raw["timeout"], raw["silence"], raw["max_block"]):
+        return None
+    wire: Raw = {key: raw[key] or default for key, default in WIRE.items()}
+    char_s = 0.0 if framer == "tcp" else char_time_s(**wire)
+    least_s = rtu_silence_s(wire["baud"], char_s) if framer == "rtu" else 0.0
+    return LineSettings(
+        name=name,
+        kind=kind,
+        where=where,
+        port=port,
+        framer=framer,
+        **wire,
+        timeout_s=raw["timeout"],
+        silence_s=max(raw["silence"], least_s),
+        max_block=raw["max_block"],
+        char_time_s=char_s,
+    )
+
+
+def _place(path: Path_, raw: Raw, report: Report) -> tuple[str, str, int] | None:
+    """Give kind, place and TCP port of the one key that says where the line is."""
+    given = [key for key in _PORTS if raw[key] != ABSENT]
+    if len(given) != 1:
+        report.add(path, " and ".join(given), f"needs exactly one of {', '.join(_PORTS)}")
+        return None
+    key, value = given[0], raw[given[0]]
+    if value is None:
+        return None
+    if key == "serial":
+        return _serial((*path, key), value, report)
+    return _network((*path, key), value, report)
+
+
+def _serial(path: Path_, value: str, report: Report) -> tuple[str, str, int] | None:
+    if _UNSTABLE.fullmatch(value):
+        advice = "numbers change when adapters are plugged in; use a name of /dev/serial/by-id or by-path"
+        report.add(path, value, advice)
+        return None
+    return "serial", value, 0
+
+
+def _network(path: Path_, value: str, report: Report) -> tuple[str, str, int] | None:
+    found = HOST_PORT.fullmatch(value) or LINE_URL.fullmatch(value)
+    *scheme, host, port = found.groups() if found else ("", "0")
+    if not 1 <= int(port) <= 65_535:
+        report.add(path, value, "allowed: a port from 1 to 65535")
+        return None
+    return ("rfc2217", value, 0) if scheme == ["rfc2217"] else ("tcp", host.strip("[]"), int(port))
+
+
+def _check_framer(path: Path_, raw: Raw, framer: str, kind: str, report: Report) -> None:
+    if framer == "tcp" and kind != "tcp":
+        report.add((*path, "framer"), "tcp", "is for TCP connections; allowed here: rtu, ascii, none")
+    elif framer == "tcp":
+        _check_no_wire(path, raw, report)
+    if framer == "rtu" and raw["bits"] == 7:
+        report.add((*path, "bits"), 7, "rtu needs 8 bits")
+
+
+def _check_no_wire(path: Path_, raw: Raw, report: Report) -> None:
+    for key in WIRE:
+        if raw[key] is not None:
+            advice = "means nothing to Modbus TCP; a serial device server needs framer = rtu, ascii or none"
+            report.add((*path, key), raw[key], advice)
+
+
+def _check_port(line: LineSettings, others: dict[str, LineSettings], report: Report) -> None:
+    """Let no two lines share one serial port: each would hear the other's answers."""
+    for other in others.values():
+        if line.kind != "tcp" and other.where == line.where:
+            key = "serial" if line.kind == "serial" else "url"
+            report.add(("lines", line.name, key), line.where, f"is the port of lines.{other.name} already")

@@ -1,0 +1,26 @@
+"""Makes a line of what the configuration says of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drivers.line import Line, Timing
+from drivers.port import SerialPort, TcpPort, UrlPort
+
+if TYPE_CHECKING:
+    from agent.settings import LineSettings
+    from drivers.line import Trace
+    from drivers.port import Port
+
+
+def open_line(settings: LineSettings, trace: Trace | None = None) -> Line:
+    """Make the line; its port is opened by the first conversation, and raises LineDown then."""
+    timing = Timing(settings.timeout_s, settings.silence_s)
+    return Line(settings.name, _port(settings), framer=settings.framer, timing=timing, trace=trace)
+
+
+def _port(settings: LineSettings) -> Port:
+    if settings.kind == "tcp":
+        return TcpPort(settings.where, settings.port)
+    make = SerialPort if settings.kind == "serial" else UrlPort
+    return make(settings.where, baud=settings.baud, bits=settings.bits, parity=settings.parity, stop=settings.stop)
