@@ -177,6 +177,11 @@ class TranscriptPort:
         self._time_s += max(timeout_s, 0) + 1e-6
         return b""
 
+    @property
+    def left(self) -> int:
+        """How many entries were neither sent nor read."""
+        return len(self._entries)
+
     def finish(self) -> None:
         """Raise Mismatch if anything was neither sent nor read."""
         if self._entries:

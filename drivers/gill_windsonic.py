@@ -1,0 +1,107 @@
+r"""Gill WindSonic, talking unasked in its continuous polar format.
+
+    < STX "Q,229,002.74,M,00," ETX "16" CR LF
+           │ │   │      │ │         exclusive or of what stands between STX and ETX, two hex digits
+           │ │   │      │ status: 00, A, V good; 01, 02, 04 a transducer; 08, 09 its memory
+           │ │   │      unit: M m/s, N knots, P mph, K km/h, F ft/min
+           │ │   speed
+           │ direction in degrees, may be empty
+           name of the instrument, a letter
+
+An empty direction or speed is what it could not compute. Another unit than the one set is a BadAnswer, since someone
+has reconfigured the instrument. The next whole message after the poll's begin counts, so `patience` must be longer
+than the time between two messages (1 s as shipped, up to 4 s).
+
+Line: 9600 8N1. The line is taken while the message is awaited: give the instrument a line of its own.
+
+Source: format and set-up from forge (acquire_gillwindsonic), whose simulator made the line above; the sum recomputed.
+Not confirmed on hardware. Polled mode is not covered: no documented exchange was at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from drivers.checksum import xor8
+from drivers.driver import Exchange
+from drivers.errors import BadAnswer
+from drivers.fields import Choice, Key, Table, Text, duration
+from drivers.sample import Channel, Flag, Sample
+
+if TYPE_CHECKING:
+    from drivers.line import Line
+
+UNITS = {"m/s": "M", "kn": "N", "mph": "P", "km/h": "K", "ft/min": "F"}
+OPTIONS = Table(
+    Key("unit", Choice(*UNITS), "m/s", doc="unit of the speed that the instrument is set to"),
+    Key("node", Text(re.compile("[A-Z]"), "a capital letter"), "Q", doc="name of the instrument"),
+    Key("patience", duration(), 2.5, doc="a message comes at least this often"),
+)
+
+_MESSAGE = re.compile(rb"\x02([^\x02\x03]*)\x03([0-9A-Fa-f]{2})\r\n")
+_FIELDS = re.compile(r"([A-Z]),(\d{3})?,(\d{1,3}\.\d{1,2})?,([MNPKF]),([0-9AV]{1,2}),")
+_GOOD = {"00", "A", "V"}
+_LONGEST = 32
+_LIMIT = 1024
+
+
+def _complete(data: bytes) -> int:
+    """Find the end of the first message that began after the line was opened, not of a tail before it."""
+    if len(data) > _LIMIT:
+        raise BadAnswer(f"{len(data)} bytes without a whole message")
+    start = data.find(b"\x02")
+    return data.find(b"\r\n", start) + 2 if start >= 0 and b"\r\n" in data[start:] else 0
+
+
+def driver(options: dict[str, Any]) -> WindSonic:
+    """Build the driver from checked options."""
+    return WindSonic(options)
+
+
+class WindSonic:
+    """One anemometer."""
+
+    has_checksum = True
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._letter = UNITS[options["unit"]]
+        self._node = options["node"]
+        self._patience_s = options["patience"]
+        self.channels = (
+            Channel("wind_direction", "wind_direction", "deg"),
+            Channel("wind_speed", "wind_speed", options["unit"]),
+        )
+
+    def read(self, line: Line, address: int) -> list[Sample]:
+        """Wait for the next message."""
+        del address  # the instrument talks unasked and names itself by its letter
+        direction, speed, status = self._fields(line.listen(_complete, timeout_s=self._patience_s))
+        flags = () if status in _GOOD else (Flag.FAULT,)
+        values = (float(direction) if direction else None, float(speed) if speed else None)
+        return [
+            Sample(channel.name, value, (Flag.FAULT,) if value is None else flags)
+            for channel, value in zip(self.channels, values, strict=True)
+        ]
+
+    def plan(self, framer: str) -> list[Exchange]:
+        """Nothing is sent; the wait for a message is not the line's time."""
+        del framer
+        return [Exchange("listen", 0, _LONGEST)]
+
+    def _fields(self, message: bytes) -> tuple[str, str, str]:
+        """Give direction, speed and status as they stand in the message."""
+        found = _MESSAGE.fullmatch(message, max(message.rfind(b"\x02"), 0))
+        if not found:
+            raise BadAnswer(f"not a message from STX to sum: {message[-40:]!r}")
+        if int(found[2], 16) != xor8(found[1]):
+            raise BadAnswer("wrong checksum")
+        fields = _FIELDS.fullmatch(found[1].decode("latin-1"))
+        if not fields:
+            raise BadAnswer(f"not a polar message: {found[1]!r}")
+        node, direction, speed, letter, status = fields.groups(default="")
+        if node != self._node:
+            raise BadAnswer(f"from instrument {node}, expected was {self._node}")
+        if letter != self._letter:
+            raise BadAnswer(f"speed in unit {letter}, the unit set is {self._letter}")
+        return direction, speed, status

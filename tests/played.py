@@ -1,0 +1,69 @@
+"""Plays transcripts against drivers; the tests of drivers are made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from drivers import registry, transcript
+from drivers.errors import DriverError
+from drivers.line import Line
+from drivers.transcript import Entry, Transcript, TranscriptPort
+
+if TYPE_CHECKING:
+    from drivers.driver import Driver
+    from drivers.sample import Sample
+
+FOLDER = Path(__file__).with_name("transcripts")
+
+
+class Played(NamedTuple):
+    """What a read gave: samples, and the name of the error it ended with."""
+
+    samples: list[Sample]
+    error: str
+
+
+def files(driver: str = "*") -> list[Path]:
+    """List the transcripts of a driver, or of all."""
+    return sorted(FOLDER.glob(f"{driver}/*.txt"))
+
+
+def driver_of(case: Transcript) -> Driver:
+    """Build the driver that a transcript is about, with its options."""
+    return registry.load(Path(case.name).parent.name, case.options)
+
+
+def line_over(case: Transcript, entries: list[Entry]) -> tuple[Line, TranscriptPort]:
+    """Put a line over a played conversation; a Modbus TCP one goes on from the transaction number it was recorded at."""
+    port = TranscriptPort(entries, case.name)
+    line = Line("played", port, framer=case.framer, now_s=port.now_s)
+    first = next((entry.data for entry in entries if entry.mark == ">"), b"")
+    if case.framer == "tcp" and first:
+        line.transaction = int.from_bytes(first[:2], "big") - 1
+    return line, port
+
+
+def read(driver: Driver, line: Line, address: int) -> Played:
+    """Read once; any error but a DriverError goes through."""
+    try:
+        return Played(list(driver.read(line, address)), "")
+    except DriverError as error:
+        return Played(list(error.samples), type(error).__name__)
+
+
+def assert_same(found: list[Sample], expected: list[Sample]) -> None:
+    """Compare samples: values within what the text of a float32 leaves open, flags and order exactly."""
+    assert [(s.channel, sorted(s.flags)) for s in found] == [(s.channel, sorted(s.flags)) for s in expected]
+    for one, other in zip(found, expected, strict=True):
+        exact = not isinstance(other.value, float | int)
+        assert one.value == (other.value if exact else pytest.approx(other.value, rel=1e-6, abs=1e-9)), (
+            one.channel
+        )
+
+
+def load(path: Path) -> Transcript:
+    """Read a transcript of ours."""
+    return transcript.load(path)
