@@ -183,9 +183,12 @@ class Subscriber:
         self, url: str, topics: Sequence[str], on_message: Callable[[str, bytes], None], protocol: str = "5"
     ) -> None:
         address = urlsplit(url)
+        self.is_subscribed = False
         self._topics = topics
         self._client = _client("", protocol, reconnect=True)
         self._client.on_connect = self._subscribe
+        self._client.on_subscribe = lambda *_: self._note(is_subscribed=True)
+        self._client.on_disconnect = lambda *_: self._note(is_subscribed=False)
         self._client.on_message = lambda _client, _data, message: on_message(message.topic, _payload(message))
         self._client.reconnect_delay_set(1, 2)
         self._client.connect_async(str(address.hostname), address.port or 1883, 30)
@@ -198,6 +201,9 @@ class Subscriber:
 
     def _subscribe(self, client: Client, *_: object) -> None:
         client.subscribe([(topic, 1) for topic in self._topics])
+
+    def _note(self, *, is_subscribed: bool) -> None:
+        self.is_subscribed = is_subscribed
 
 
 def _client(client_id: str, protocol: str, *, reconnect: bool = False) -> Client:

@@ -49,13 +49,7 @@ class Figures:
 def _shown(number: float | str) -> str:
     if isinstance(number, str):
         return number
-    return (
-        f"{number:,}"
-        if isinstance(number, int)
-        else f"{number:,.2f}"
-        if abs(number) < 1000
-        else f"{number:,.0f}"
-    )
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.2f}" if abs(number) < 1000 else f"{number:,.0f}"
 
 
 def options(about: str | None, *, seconds: float = 60) -> argparse.Namespace:
@@ -63,18 +57,12 @@ def options(about: str | None, *, seconds: float = 60) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=seconds, help="length of the measured part")
     parser.add_argument("--lead", type=float, default=10, help="seconds of running in before it")
-    parser.add_argument(
-        "--yardstick", type=float, default=15, help="seconds of the bare loop before that; 0: none"
-    )
+    parser.add_argument("--yardstick", type=float, default=15, help="seconds of the bare loop before that; 0: none")
     parser.add_argument("--settle", type=float, default=30, help="seconds for everything to arrive after it")
     parser.add_argument("--instruments", type=int, default=50)
     parser.add_argument("--channels", type=int, default=20)
     parser.add_argument("--ack-timeout", type=int, default=10, help="seconds")
-    parser.add_argument(
-        "--allow", type=float, default=1.0, help="widen the bounds that depend on the machine's speed"
-    )
-    parser.add_argument(
-        "--directory", type=Path, help="where the files go; on a real disk, or nothing is written"
-    )
+    parser.add_argument("--allow", type=float, default=1.0, help="widen the bounds that depend on the machine's speed")
+    parser.add_argument("--directory", type=Path, help="where the files go; on a real disk, or nothing is written")
     parser.add_argument("--keep", action="store_true", help="keep the files")
     return parser.parse_args()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import time
 
+from agent.demo.uplink import Uplink
 from bench.figures import Figures, options
 from bench.judge import judge_deliveries, judge_return, judge_slots, show_yardstick
-from bench.proxy import Proxy
 from bench.workload import RECONNECT_MAX_S, Workload
 
 
@@ -20,12 +20,13 @@ def main() -> int:
     figures = Figures(chosen.allow)
     with Workload(chosen) as workload:
         show_yardstick(figures, workload)
-        proxy = Proxy(workload.broker.port)
-        workload.uplink_port = proxy.port
+        uplink = Uplink(workload.broker.port)
+        uplink.open()
+        workload.uplink_port = uplink.port
         begin_ns = workload.warm_up()
-        proxy.freeze()
+        uplink.freeze()
         workload.run_for(round(chosen.seconds))
-        proxy.reset()
+        uplink.reset()
         returned_ns = time.time_ns()
         workload.settle(begin_ns, returned_ns, chosen.settle)
         workload.run_for(2)
@@ -35,7 +36,7 @@ def main() -> int:
         judge_return(figures, workload, returned_ns, RECONNECT_MAX_S + 1)
         judge_slots(figures, workload, begin_ns, end_ns)
         if chosen.seconds > chosen.ack_timeout + RECONNECT_MAX_S + 1:
-            figures.at_least("silent connections given up while frozen", proxy.accepted_frozen, 1)
+            figures.at_least("silent connections given up while frozen", uplink.accepted_frozen, 1)
     return figures.finish()
 
 

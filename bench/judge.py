@@ -96,9 +96,7 @@ def show_yardstick(figures: Figures, workload: Workload) -> None:
     values = len(requests) * workload.options.channels
     figures.show("yardstick, bare threads: slots within 20 ms", within, "%")
     figures.show("yardstick: jitter of the poll interval (std)", jitter_ms(requests), "ms")
-    figures.show(
-        "yardstick: CPU per value, nothing stored", (after.cpu_s - before.cpu_s) / values * 1e6, "µs"
-    )
+    figures.show("yardstick: CPU per value, nothing stored", (after.cpu_s - before.cpu_s) / values * 1e6, "µs")
 
 
 def judge_return(figures: Figures, workload: Workload, returned_ns: int, within_s: float) -> None:
@@ -120,8 +118,6 @@ def judge_drain(figures: Figures, workload: Workload, polls: list[Arrival]) -> N
     begin_ns, end_ns = min(poll.arrived_ns for poll in polls), max(poll.arrived_ns for poll in backlog)
     values, took_s = sum(poll.values for poll in backlog), max(end_ns - begin_ns, 1_000_000) / 1e9
     figures.at_least("backlog drained at", values / took_s, 20_000, "values/s", speed=True)
-    sizes = [
-        size for at_ns, lane, size in workload.received.messages if lane == "backfill" and at_ns >= begin_ns
-    ]
+    sizes = [size for at_ns, lane, size in workload.received.messages if lane == "backfill" and at_ns >= begin_ns]
     bare_s = flood(workload.broker.port, sum(sizes) // len(sizes), len(sizes))
     figures.show("yardstick, bare paho with the same messages", values / bare_s, "values/s")

@@ -45,9 +45,7 @@ def missing_slots(received: Received, instruments: int, begin_ns: int, end_ns: i
     """Give the slots, in ns and once per instrument, of which no record of a poll arrived."""
     slots = range(-(-begin_ns // INTERVAL_NS), end_ns // INTERVAL_NS)
     known = {(poll.instrument, round(milliseconds(poll.at) / 1000 / INTERVAL_S)) for poll in received.polls}
-    return [
-        slot * INTERVAL_NS for number in range(instruments) for slot in slots if (number, slot) not in known
-    ]
+    return [slot * INTERVAL_NS for number in range(instruments) for slot in slots if (number, slot) not in known]
 
 
 def is_told(received: Received, slot_ns: int) -> bool:
@@ -77,9 +75,7 @@ def judge_loss(figures: Figures, workload: Workload, begin_ns: int, died_ns: int
     figures.at_most("polls missing", len(missing), number * allowed_s / INTERVAL_S)
     outside = [slot for slot in missing if not died_ns - COMMIT_INTERVAL_S * 1e9 <= slot < back_ns]
     figures.exactly("of these outside commit_interval and dead time", len(outside), 0)
-    figures.exactly(
-        "of these not covered by an outage record", sum(not is_told(received, slot) for slot in missing), 0
-    )
+    figures.exactly("of these not covered by an outage record", sum(not is_told(received, slot) for slot in missing), 0)
 
 
 def main() -> int:

@@ -105,6 +105,4 @@ class Received:
             self.wrong.append(record)
             return
         number = 0 if failed else int(values["c00"])
-        self.polls.append(
-            Arrival(record["seq"], record["at"], instrument, number, len(values), lane, arrived_ns)
-        )
+        self.polls.append(Arrival(record["seq"], record["at"], instrument, number, len(values), lane, arrived_ns))

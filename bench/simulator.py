@@ -111,12 +111,8 @@ def _neighbouring_ports(count: int) -> tuple[int, list[socket.socket]]:
 
 def main() -> None:
     """Run as a process of its own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--instruments", type=int, default=50, choices=range(1, INSTRUMENTS_MOST + 1), metavar="N"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--instruments", type=int, default=50, choices=range(1, INSTRUMENTS_MOST + 1), metavar="N")
     parser.add_argument("--channels", type=int, default=20, choices=range(1, CHANNELS_MOST + 1), metavar="N")
     parser.add_argument(
         "--log", type=Path, required=True, help="each request, 14 bytes: u16 instrument, u32 number, i64 ns"

@@ -51,21 +51,15 @@ class Counter:
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         topic = message.topic.encode()
-        os.write(
-            self._file, ENTRY.pack(time.time_ns(), len(topic), len(message.payload)) + topic + message.payload
-        )
+        os.write(self._file, ENTRY.pack(time.time_ns(), len(topic), len(message.payload)) + topic + message.payload)
 
 
 def main() -> None:
     """Run as a process of its own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--file", type=Path, required=True)
-    parser.add_argument(
-        "--topic", action="append", help="may be given several times; default: data and backfill"
-    )
+    parser.add_argument("--topic", action="append", help="may be given several times; default: data and backfill")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     Counter(options.port, options.topic or ["stations/+/data", "stations/+/backfill"], options.file).run()

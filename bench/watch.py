@@ -18,9 +18,7 @@ from bench.truth import read_requests
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pid", type=int, required=True)
     parser.add_argument("--log", type=Path, required=True, help="the simulator's")
     parser.add_argument("--channels", type=int, default=20, help="values a request")
@@ -35,9 +33,7 @@ def main() -> None:
     figures.show("requests answered", len(requests))
     figures.show("CPU per value", (after.cpu_s - before.cpu_s) / max(values, 1) * 1e6, "µs")
     figures.show("RSS", after.rss_mb, "MB")
-    figures.show(
-        "written to disk per value", (after.written_bytes - before.written_bytes) / max(values, 1), "bytes"
-    )
+    figures.show("written to disk per value", (after.written_bytes - before.written_bytes) / max(values, 1), "bytes")
     figures.show("jitter of the poll interval (std)", jitter_ms(requests) if requests else 0.0, "ms")
 
 

@@ -42,9 +42,7 @@ class Broker:
 
     def start(self) -> int:
         """Start it and give the wall-clock time in ns at which it accepted a connection."""
-        command = shutil.which(
-            "mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin"
-        )
+        command = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
         if command is None:
             raise SystemExit("mosquitto is not installed: apt install mosquitto")
         self._process, _ = start([command, "-c", str(self._file)], self._log)
@@ -109,11 +107,7 @@ class Workload:
 
     def requests(self, begin_ns: int = 0, end_ns: int = 2**63) -> list[Request]:
         """Give the requests which the instruments saw in a span of wall-clock time."""
-        return [
-            one
-            for one in read_requests(self.directory / "requests.bin")
-            if begin_ns <= one.arrived_ns < end_ns
-        ]
+        return [one for one in read_requests(self.directory / "requests.bin") if begin_ns <= one.arrived_ns < end_ns]
 
     def start_daemon(self) -> subprocess.Popen[str]:
         """Start the daemon and give it back; whether it can deliver is not waited for."""
@@ -156,9 +150,7 @@ class Workload:
 
     def _fail_if_dead(self) -> None:
         if self.daemon is not None and self._is_dead():
-            raise SystemExit(
-                f"the daemon ended with {self.daemon.returncode}:\n{self.daemon_log.read_text()[-3000:]}"
-            )
+            raise SystemExit(f"the daemon ended with {self.daemon.returncode}:\n{self.daemon_log.read_text()[-3000:]}")
 
 
 def write_config(workload: Workload) -> None:
@@ -167,9 +159,7 @@ def write_config(workload: Workload) -> None:
     (config / "instruments").mkdir(parents=True, exist_ok=True)
     (config / "profiles").mkdir(exist_ok=True)
     instruments = range(options.instruments)
-    lines = [
-        f'[lines.{instrument_name(n)}]\ntcp = "127.0.0.1:{workload.first_port + n}"\n' for n in instruments
-    ]
+    lines = [f'[lines.{instrument_name(n)}]\ntcp = "127.0.0.1:{workload.first_port + n}"\n' for n in instruments]
     (config / "station.toml").write_text(
         '[station]\nid = "BENCH"\nname = "Workload A"\n\n'
         f'[broker]\nurl = "mqtt://127.0.0.1:{workload.uplink_port}"\nreconnect_max = "{RECONNECT_MAX_S:g}s"\n'

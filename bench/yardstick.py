@@ -82,9 +82,7 @@ def flood(port: int, size: int, count: int) -> float:
 
 def main() -> None:
     """Run as a process of its own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("instruments", "channels", "port", "broker"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
