@@ -27,7 +27,10 @@ FAILURES_BEFORE_A_WORD = 2
 
 
 class Poller:
-    """Polls the instruments of one line and hands each record to `append`."""
+    """Polls the instruments of one line and hands each record to `append`.
+
+    `stagger_s` shifts this line's slots by a moment, so that lines do not all want the interpreter at once.
+    """
 
     def __init__(
         self,
@@ -37,9 +40,10 @@ class Poller:
         append: Callable[[Record], None],
         timekeeper: Timekeeper,
         say: Say,
+        stagger_s: float = 0.0,
     ) -> None:
         self.turned_s = monotonic_s()
-        self.line = line
+        self.line, self._stagger_s = line, stagger_s
         self._append, self._timekeeper, self._say = append, timekeeper, say
         self._inbox: SimpleQueue[None] = SimpleQueue()
         offset_s = wall_s() - monotonic_s()
@@ -54,7 +58,7 @@ class Poller:
         while True:
             self.turned_s = monotonic_s()
             due = min(self.instruments, key=_due_s)
-            wait_s = due.schedule.due_s - self.turned_s
+            wait_s = due.schedule.due_s + self._stagger_s - self.turned_s
             try:
                 self._inbox.get(timeout=min(max(wait_s, 0.0), TURN_S))
                 break

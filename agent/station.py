@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stationd")
 
+STAGGER_S, STAGGER_MOST_S = 0.000_25, 0.012
+"""Between the slots of one line and the next: fifty threads waking at once cost half as much again in waits for the
+interpreter (measured: 15 against 10 µs a value)."""
 WATCH_S = 5.0
 STUCK_S = 90.0
 """A thread that has not come round for so long is stuck: longer than any time-out, shorter than the watchdog."""
@@ -84,12 +87,14 @@ class Station:
         self.publisher.committed(newest)
 
     def _pollers(self, say: Say) -> list[Poller]:
-        pollers = []
-        for name, line in self._config.lines.items():
+        pollers: list[Poller] = []
+        for name, settings in self._config.lines.items():
             instruments = [one for one in self._config.instruments.values() if one.line == name]
             if instruments:
-                opened = open_line(line, self._trace if name == self._traced else None)
-                pollers.append(Poller(opened, line, instruments, self.committer.append, self.timekeeper, say))
+                line = open_line(settings, self._trace if name == self._traced else None)
+                stagger_s = min(len(pollers) * STAGGER_S, STAGGER_MOST_S)
+                append = self.committer.append
+                pollers.append(Poller(line, settings, instruments, append, self.timekeeper, say, stagger_s))
         return pollers
 
     def _begin(self, newest_ms: int | None) -> None:
