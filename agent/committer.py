@@ -83,10 +83,9 @@ class Committer:
 
     def commit(self) -> None:
         """Store everything handed over so far, and settle the time of held records when the clock allows it."""
-        for step in self._timekeeper.steps():
-            self._records.append(step)
+        steps = self._timekeeper.steps()
         with self._lock:
-            records, self._records = self._records, []
+            records, self._records = [*self._records, *steps], []
             acknowledged, self._acknowledged = self._acknowledged, []
         trusted = self._timekeeper.trusted()
         newest = self._spool.newest

@@ -30,11 +30,12 @@ class Lanes:
     `settle(first, last)` is told of every range that need not be sent again.
     """
 
-    def __init__(self, reader: Reader, message_bytes: int, settle: Callable[[int, int], None]) -> None:
+    def __init__(self, reader: Reader, settle: Callable[[int, int], None]) -> None:
         self.settled = reader.acknowledged()
         self.newest = reader.newest()
         self.refused = Ranges()
-        self._reader, self._message_bytes, self._settle = reader, message_bytes, settle
+        self._reader, self._settle = reader, settle
+        self._message_bytes = 0
         self._live_from = self._live_next = self._backlog_next = 1
 
     @property
@@ -42,8 +43,15 @@ class Lanes:
         """Count the records that are not acknowledged."""
         return self.settled.missing(1, self.newest)
 
-    def begin_session(self) -> None:
+    def oldest_unsent_ms(self) -> int | None:
+        """Give the time of the oldest record that is not acknowledged."""
+        gap = self.settled.gap(1, self.newest)
+        found = self._reader.records(*gap, 0) if gap else []
+        return found[0].at_ms if found else None
+
+    def begin_session(self, message_bytes: int) -> None:
         """Call everything live that comes from now on; what was on its way is unsent again."""
+        self._message_bytes = message_bytes
         self._live_from = self._live_next = self.newest + 1
         self._backlog_next = 1
         self.refused = Ranges()

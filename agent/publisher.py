@@ -15,6 +15,7 @@ from agent.lanes import LIVE_RESERVE, Lanes, Parcel
 from agent.message import Encoder, compressed
 from agent.mqtt import Acknowledged, Lost, Session, SessionLost
 from agent.spool import Reader
+from agent.times import iso
 from drivers.clock import monotonic_s
 
 if TYPE_CHECKING:
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 TURN_S = 1.0
 STATE_EVERY_S = 60.0
 STATE_AT_MOST_EVERY_S = 2.0
+TAKEN_OVER_PAUSE_S = 20.0
+MESSAGE_MARGIN = 1024
+"""Bytes of a packet that are not its message: topic and properties."""
 STEADY_SESSION_S = 60.0
 """A session that lived this long begins the back-off anew."""
 
 
 class Documents(NamedTuple):
-    """What the station says of itself: `state(online, newest, backlog, oldest_unsent_ms)` and `catalog()`, as JSON."""
+    """What the station says of itself, as JSON: `state(is_online, delivery)` and `catalog()`."""
 
     state: Callable[[bool, dict[str, Any]], bytes]
     catalog: Callable[[], bytes]
@@ -78,7 +82,7 @@ class Publisher:
     def run(self) -> None:
         """Hold one session after the other until stopped."""
         reader = Reader(self._path)
-        self._lanes = Lanes(reader, self._broker.message_bytes, self._settle)
+        self._lanes = Lanes(reader, self._settle)
         self._encoder = Encoder(self._station, reader.id)
         while not self._is_stopping:
             try:
@@ -88,15 +92,22 @@ class Publisher:
         reader.close()
 
     def _retrying(self) -> Retrying:
-        most_s = self._broker.reconnect_max_s
         return Retrying(
-            wait=wait_random_exponential(multiplier=min(0.5, most_s), max=most_s),
+            wait=self._pause,
             retry=retry_if_exception_type(SessionLost),
             stop=lambda _state: self._is_stopping,
             sleep=self._wait,
             before_sleep=self._complain,
             reraise=True,
         )
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Wait longer after each short session, by chance; much longer if another client took the session over."""
+        most_s = self._broker.reconnect_max_s
+        pause_s = wait_random_exponential(multiplier=min(0.5, most_s), max=most_s)(state)
+        error = state.outcome.exception() if state.outcome else None
+        is_taken_over = isinstance(error, SessionLost) and error.is_taken_over
+        return max(pause_s, min(TAKEN_OVER_PAUSE_S, most_s)) if is_taken_over else pause_s
 
     def _complain(self, state: RetryCallState) -> None:
         error = cast("SessionLost", state.outcome.exception()) if state.outcome else SessionLost("")
@@ -124,7 +135,8 @@ class Publisher:
         self._say.mended("broker", f"{self._name}: connected again")
         while (event := self._next_event(0)) is not None:
             self._take(event)
-        self._lanes.begin_session()
+        limit = min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN)
+        self._lanes.begin_session(limit)
         self._state_said = b""
         self._send_document(session, "catalog", self._documents.catalog())
 
@@ -170,7 +182,12 @@ class Publisher:
 
     def _delivery(self) -> dict[str, Any]:
         lanes = self._lanes
-        return {"newest": lanes.newest, "backlog": lanes.backlog}
+        oldest_ms = lanes.oldest_unsent_ms()
+        return {
+            "newest": lanes.newest,
+            "backlog": lanes.backlog,
+            "oldest_unsent": None if oldest_ms is None else iso(oldest_ms),
+        }
 
     def _take_leave(self, session: Session) -> None:
         """Give acknowledgements a moment, say goodbye, and close."""

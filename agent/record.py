@@ -81,20 +81,28 @@ def _body(values: list[Value], rest: dict[str, Any]) -> bytes:
 
 
 def outage(
-    reason: str, begin: Moment, end: Moment | None, *, at: Moment, dated: bool, instrument: str = "", slots: int = 0
+    reason: str,
+    begin: Moment | None,
+    end: Moment | None,
+    *,
+    at: Moment,
+    dated: bool,
+    instrument: str = "",
+    slots: int = 0,
 ) -> Record:
     """Build the record of a span in which due slots were not asked; without an end it has just begun.
 
-    Without an instrument it is the whole station that was away. The span stands in it in seconds, and as times only
-    if the clock is trusted (`dated`), since a body never changes.
+    Without an instrument it is the whole station that was away, and without a begin nobody knows since when: then the
+    record before this one is the last word. The span stands in it in seconds, and as times only if the clock is
+    trusted (`dated`), since a body never changes.
     """
     fields: dict[str, Any] = {"kind": "outage"}
     if instrument:
         fields["instrument"] = instrument
     fields["reason"] = reason
-    if dated:
+    if dated and begin:
         fields |= {"from": iso(begin.wall_ms), "to": iso(end.wall_ms) if end else None}
-    if end:
+    if begin and end:
         fields["span_s"] = (end.elapsed_ms - begin.elapsed_ms) / 1000
     if instrument:
         fields["slots"] = slots

@@ -102,14 +102,19 @@ class Station:
         moment = now()
         reason = "stopped" if self.spool.noted("ended") == "clean" else "crashed"
         self.spool.note("ended", "no")
-        if newest_ms is not None and moment.wall_ms >= newest_ms:
-            begin = Moment(newest_ms, moment.elapsed_ms - (moment.wall_ms - newest_ms))
-            away = outage(reason, begin, moment, at=moment, dated=self.timekeeper.trusted())
-            self.committer.append(away)
+        if self.spool.newest:
+            begin = self._newest(newest_ms, moment) if self.timekeeper.trusted() else None
+            self.committer.append(outage(reason, begin, moment, at=moment, dated=begin is not None))
         if self.spool.set_aside:
             log.error("the spool was damaged; it is kept as %s and a new one begun", self.spool.set_aside)
             self.committer.append(event("spool_damaged", moment, kept_as=self.spool.set_aside.name))
         self.committer.append(event("start", moment, version=__version__, config=self._config.hash))
+
+    def _newest(self, newest_ms: int | None, moment: Moment) -> Moment | None:
+        """Put the newest record's time on both clocks, if it is known and not in the future."""
+        if newest_ms is None or newest_ms > moment.wall_ms:
+            return None
+        return Moment(newest_ms, moment.elapsed_ms - (moment.wall_ms - newest_ms))
 
     def _thread(self, name: str, run: Callable[[], None]) -> Thread:
         """Every thread has one root: what it cannot deal with ends the process, and systemd starts it again."""
