@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent import config_instruments, config_lines, config_station
 from agent.config_definitions import STATION
 from agent.config_instruments import Surroundings
+from agent.secret_files import secret_problems
 from agent.settings import (
     BrokerSettings,
     ClockSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "SpoolSettings",
     "StationSettings",
     "load",
+    "secret_problems",
 ]
 
 
