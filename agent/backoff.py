@@ -5,6 +5,7 @@ from __future__ import annotations
 SHARE = 0.05
 """Part of the line's time that one failing instrument may use."""
 MOST_S = 60.0
+"""Longest wait, unless the share asks for a longer one: an instrument that may take 10 s to answer, say."""
 REFUSED_S = 300.0
 
 
@@ -26,11 +27,12 @@ class BackOff:
         """Note a failed poll that took `cost_s` of the line's time."""
         self.failures += 1
         self._spend(now_s, cost_s)
+        least_s = cost_s / SHARE
         if self.failures > 1:
-            step_s = cost_s / SHARE * 2.0 ** min(self.failures - 2, 16)
-            self.ask_again_s = now_s + min(MOST_S, step_s)
+            step_s = least_s * 2.0 ** min(self.failures - 2, 16)
+            self.ask_again_s = now_s + max(least_s, min(MOST_S, step_s))
         if self._allowance_s < 0:
-            self.ask_again_s = max(self.ask_again_s, now_s + min(MOST_S, -self._allowance_s / SHARE))
+            self.ask_again_s = max(self.ask_again_s, now_s + min(least_s, -self._allowance_s / SHARE))
 
     def refused(self, now_s: float) -> None:
         """Note a refusal: it cost the line nothing, but asking often is of no use."""

@@ -18,7 +18,7 @@ class Schedule:
         self.due_s = math.ceil(wall_s / interval_s) * interval_s - offset_s
 
     def advance(self, monotonic_s: float, offset_s: float) -> int:
-        """Go on to the next slot that has not passed; gives how many slots were passed over."""
+        """Go on to the next slot, or to the newest one that passed, to be asked late; gives how many are skipped."""
         aim_s = self.due_s + self.interval_s
         skipped = max(0, math.floor((monotonic_s - aim_s) / self.interval_s))
         aim_s += skipped * self.interval_s
