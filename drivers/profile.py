@@ -70,7 +70,7 @@ class OneOrMore:
 
     def schema(self) -> dict[str, Any]:
         """Describe both forms."""
-        return {"anyOf": [_STATUS.schema(), self.named.schema()]}
+        return {"anyOf": [_STATUS.schema(), self.named.schema() | {"minProperties": 1}]}
 
 
 _CHANNEL = Table(
