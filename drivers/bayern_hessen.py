@@ -14,8 +14,8 @@ One request brings every value that the instrument has, each in a record with an
 puts a point after the first digit (`-1500-02` is -1.500E-02: Met One BAM 1020), `integer` puts none (`+0123-01` is
 12.3: AMA GC5000). Compare with the instrument's display before trusting a value.
 
-Bits of ss and ff differ between makers. `status_bits` and `error_bits` are those of Serinus unless set: out of service is
-maintenance; zero, span and background measurement are calibration; any error bit is a fault. `unit_bit` is the bit of
+Bits of ss and ff differ between makers. `status_bits` and `error_bits` are those of Serinus unless set: out of service
+is maintenance; zero, span and background are calibration; any error bit is a fault. `unit_bit` is the bit of
 ss that is set where the value is by volume (6 for Serinus); a value that contradicts the unit set is a BadAnswer.
 
 Line: 9600 8N1 usual. The GC5000 variant with a length byte is not covered.

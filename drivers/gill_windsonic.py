@@ -46,14 +46,6 @@ _LONGEST = 32
 _LIMIT = 1024
 
 
-def _complete(data: bytes) -> int:
-    """Find the end of the first message that began after the line was opened, not of a tail before it."""
-    if len(data) > _LIMIT:
-        raise BadAnswer(f"{len(data)} bytes without a whole message")
-    start = data.find(b"\x02")
-    return data.find(b"\r\n", start) + 2 if start >= 0 and b"\r\n" in data[start:] else 0
-
-
 def driver(options: dict[str, Any]) -> WindSonic:
     """Build the driver from checked options."""
     return WindSonic(options)
@@ -63,6 +55,7 @@ class WindSonic:
     """One anemometer."""
 
     has_checksum = True
+    unsolicited = True
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._letter = UNITS[options["unit"]]
@@ -105,3 +98,11 @@ class WindSonic:
         if letter != self._letter:
             raise BadAnswer(f"speed in unit {letter}, the unit set is {self._letter}")
         return direction, speed, status
+
+
+def _complete(data: bytes) -> int:
+    """Find the end of the first message that began after the line was opened, not of a tail before it."""
+    if len(data) > _LIMIT:
+        raise BadAnswer(f"{len(data)} bytes without a whole message")
+    start = data.find(b"\x02")
+    return data.find(b"\r\n", start) + 2 if start >= 0 and b"\r\n" in data[start:] else 0

@@ -1,15 +1,20 @@
 """A line: one conversation at a time over one port, with deadlines, silence and a fence against late answers.
 
-After an answer failed to come, or came damaged, the line is kept quiet until the answer must have died out, and
-the next answer of that instrument counts only if nothing comes after it: an answer that is one question late
-is always followed by another.
+A late answer is one that comes when its question was given up. What tells it apart differs:
+
+    tcp          its transaction number; after a damaged or torn frame the stream is left, for a new connection
+    rtu, ascii   nothing, but who sent it: that instrument is not asked again until the answer must have died out
+    none         nothing at all: nobody on the line is asked until then
+
+Died out means that no answer takes longer than three timeouts. Against one that does: the first answer after
+the wait counts only if no other follows it, for an instrument that was stuck answers all that it was asked at once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from drivers.clock import monotonic_s, sleep_s
+from drivers.clock import monotonic_s
 from drivers.errors import BadAnswer, LineDown, NoAnswer
 
 if TYPE_CHECKING:
@@ -26,6 +31,11 @@ if TYPE_CHECKING:
 ANSWER_LIMIT = 64 * 1024
 REOPEN_FIRST_S, REOPEN_MOST_S = 0.5, 30.0
 SILENT_ASKS_BEFORE_REOPEN = 3
+LATE_TIMEOUTS, LATE_LEAST_S = 2, 0.5
+"""An answer that is this late, in timeouts and at least in seconds after its timeout, comes no more."""
+GLITCH = 3
+"""So few bytes after an answer are a line driver switching off, not another answer."""
+NEVER_SILENT_S = 1.0
 
 
 class Timing(NamedTuple):
@@ -39,6 +49,8 @@ class Line:
     """One conversation at a time over one port.
 
     `framer` says how Modbus frames look on it: `tcp`, `rtu`, `ascii`, or `none` where no Modbus is spoken.
+    `echo` is `local` if the adapter hears itself, so that every request comes back before its answer.
+    `trace` is called with ">" and the bytes sent, "<" and the bytes received.
     """
 
     def __init__(
@@ -47,23 +59,22 @@ class Line:
         port: Port,
         *,
         framer: str = "none",
+        echo: str = "none",
         timing: Timing | None = None,
         trace: Trace | None = None,
         now_s: Callable[[], float] = monotonic_s,
     ) -> None:
-        self.name, self.framer, self.trace = name, framer, trace
+        self.name, self.framer, self.echo, self.trace = name, framer, echo, trace
         self.timing = timing or Timing()
         self.transaction = 0
         self.noise_bytes = 0
         self._port = port
         self._now_s = now_s
         self._is_open = False
-        self._was_opened = False
         self._reopen_at = 0.0
         self._reopen_wait_s = 0.0
-        self._quiet_since = 0.0
-        self._quiet_for_s = 0.0
-        self._doubtful: set[int] = set()
+        self._last_s = 0.0
+        self._doubt: dict[int, float] = {}
         self._silent_asks = 0
 
     @property
@@ -76,48 +87,55 @@ class Line:
         """Seconds until the next attempt to open a port that is gone; 0 if it may be used now."""
         return 0.0 if self._is_open else max(0.0, self._reopen_at - self._now_s())
 
-    def ask(self, request: bytes, complete: Complete, *, address: int = 0, timeout_s: float | None = None) -> bytes:
+    def ask(
+        self, request: bytes, complete: Complete, *, address: int = 0, timeout_s: float | None = None
+    ) -> bytes:
         """Send a request and give the whole answer.
 
         `address` tells whose answer it is, for the fence. Raises NoAnswer, BadAnswer or LineDown.
         """
         timeout_s = self.timing.timeout_s if timeout_s is None else timeout_s
+        sender = address if self.framer in {"rtu", "ascii"} else 0
+        self._open()
         try:
-            self._open()
-            self._settle()
+            self._settle(sender)
             self._send(request)
-            answer = self._receive(complete, timeout_s)
-            self._confirm(address, timeout_s)
+            answer = self._answer(request, complete, timeout_s)
+            self._confirm(sender, timeout_s)
         except (NoAnswer, BadAnswer):
-            self._fence(address, timeout_s)
+            self._fence(sender, timeout_s)
+            self._renew_if_torn()
             raise
         except LineDown:
+            self._fence(sender, timeout_s)
             self.close()
             raise
-        self._quiet_since = self._now_s()
-        self._quiet_for_s = self.timing.silence_s
+        self._last_s = self._now_s()
         return answer
 
     def tell(self, request: bytes) -> None:
-        """Send a request that is never answered. Raises LineDown."""
+        """Send a request that is never answered. Raises BadAnswer if the line is never silent, LineDown."""
+        self._open()
         try:
-            self._open()
-            self._settle()
+            self._settle(0)
             self._send(request)
         except LineDown:
             self.close()
             raise
-        self._quiet_since, self._quiet_for_s = self._now_s(), self.timing.silence_s
+        self._last_s = self._now_s()
 
     def listen(self, complete: Complete, *, timeout_s: float | None = None) -> bytes:
         """Give the next whole message of an instrument that talks unasked; what came earlier is dropped.
 
         Raises NoAnswer, BadAnswer or LineDown.
         """
+        self._open()
         try:
-            self._open()
             self._drop_arrived()
             return self._receive(complete, self.timing.timeout_s if timeout_s is None else timeout_s)
+        except NoAnswer:
+            self._renew_if_torn()
+            raise
         except LineDown:
             self.close()
             raise
@@ -141,17 +159,28 @@ class Line:
             raise
         self._is_open = True
         self._silent_asks = 0
-        if self.framer == "tcp":
-            self._doubtful.clear()
 
     def _back_off(self) -> None:
         self._reopen_wait_s = min(max(self._reopen_wait_s * 2, REOPEN_FIRST_S), REOPEN_MOST_S)
         self._reopen_at = self._now_s() + self._reopen_wait_s
 
+    def _renew_if_torn(self) -> None:
+        """Leave a connection that may be half-open, or a stream of frames whose next beginning is not known."""
+        is_half_open = self._port.is_network and self._silent_asks >= SILENT_ASKS_BEFORE_REOPEN
+        if is_half_open or (self.framer == "tcp" and not self._silent_asks):
+            self._port.close()
+            self._is_open = False
+            self._reopen_at = 0.0  # the next use makes a new one at once
+
     def _send(self, request: bytes) -> None:
         if self.trace:
             self.trace(">", request)
         self._port.write(request)
+
+    def _answer(self, request: bytes, complete: Complete, timeout_s: float) -> bytes:
+        if self.echo == "none":
+            return self._receive(complete, timeout_s)
+        return self._receive(after_echo(request, complete), timeout_s)[len(request) :]
 
     def _receive(self, complete: Complete, timeout_s: float) -> bytes:
         deadline = self._now_s() + timeout_s
@@ -159,22 +188,17 @@ class Line:
         while True:
             chunk = self._port.read(deadline - self._now_s())
             if chunk:
-                self._silent_asks = 0
-                self._reopen_wait_s = 0.0
+                self._reopen_wait_s, self._silent_asks = 0.0, 0
                 if self.trace:
                     self.trace("<", chunk)
                 data += chunk
                 if length := complete(data):
-                    return self._whole(data, length)
+                    self.noise_bytes += len(data) - length
+                    return data[:length]
             if len(data) > ANSWER_LIMIT:
                 raise BadAnswer(f"more than {ANSWER_LIMIT // 1024} KiB without an end")
             if self._now_s() >= deadline:
                 raise self._silence(data, timeout_s)
-
-    def _whole(self, data: bytes, length: int) -> bytes:
-        if length < len(data):
-            self.noise_bytes += len(data) - length
-        return data[:length]
 
     def _silence(self, data: bytes, timeout_s: float) -> NoAnswer:
         if not data:
@@ -182,36 +206,38 @@ class Line:
         came = f"only {len(data)} bytes came" if data else "nothing came"
         return NoAnswer(f"no answer within {timeout_s:g} s ({came})")
 
-    def _fence(self, address: int, timeout_s: float) -> None:
-        """Keep silent for as long again as was waited, and doubt the next answer."""
-        if self._port.is_network and self._silent_asks >= SILENT_ASKS_BEFORE_REOPEN:
-            self.close()  # perhaps half-open: only a new connection can tell
-            self._reopen_at = 0.0
-            return
-        if self.framer == "tcp":
-            return  # its transaction number tells late answers apart
-        self._doubtful.add(address)
-        self._quiet_since, self._quiet_for_s = self._now_s(), max(timeout_s, self.timing.silence_s)
+    def _fence(self, sender: int, timeout_s: float) -> None:
+        """Keep the answer that did not come, or not whole, from being taken for a later one."""
+        self._last_s = self._now_s()
+        if self.framer != "tcp":
+            self._doubt[sender] = self._last_s + max(LATE_TIMEOUTS * timeout_s, LATE_LEAST_S)
 
-    def _settle(self) -> None:
-        """Wait until the line has been silent for as long as it must, dropping what still arrives."""
+    def _settle(self, sender: int) -> None:
+        """Wait until the line has been silent for as long as it must and nothing late can come; drop what does."""
         if self.framer == "tcp":
             return
-        while (left := self._quiet_since + self._quiet_for_s - self._now_s()) > 0:
-            if self._quiet_for_s <= self.timing.silence_s:
-                sleep_s(left)
-            elif self._drop(self._port.read(left)):
-                self._quiet_since = self._now_s()
-                self._quiet_for_s = min(self._quiet_for_s, 0.1 + self.timing.silence_s)
-        self._drop_arrived()
+        until = max(self._last_s + self.timing.silence_s, self._doubt.get(sender, 0.0))
+        at_most = max(until, self._now_s()) + NEVER_SILENT_S
+        while True:
+            left = until - self._now_s()
+            if self._drop(self._port.read(max(left, 0.0))):
+                until = max(until, self._now_s() + self.timing.silence_s)
+            elif left <= 0:
+                return
+            if self._now_s() > at_most:
+                raise BadAnswer("the line is never silent: something on it talks without end")
 
-    def _confirm(self, address: int, timeout_s: float) -> None:
-        """Trust a doubtful instrument again only if nothing follows its answer."""
-        if address not in self._doubtful:
+    def _confirm(self, sender: int, timeout_s: float) -> None:
+        """Trust an instrument whose answer failed to come only if nothing follows this one."""
+        if sender not in self._doubt:
             return
-        self._doubtful.discard(address)
-        if self._drop(self._port.read(timeout_s)):
-            raise BadAnswer("the answer was followed by another: it belonged to an earlier question")
+        del self._doubt[sender]
+        deadline = self._now_s() + timeout_s
+        followed = self.noise_bytes + GLITCH
+        while (left := deadline - self._now_s()) > 0:
+            self._drop(self._port.read(left))
+            if self.noise_bytes > followed:
+                raise BadAnswer("the answer was followed by another: it belonged to an earlier question")
 
     def _drop_arrived(self) -> None:
         for _ in range(ANSWER_LIMIT // 64):
@@ -241,3 +267,15 @@ def until(end: bytes, *, more: int = 0, limit: int = 4096) -> Complete:
         return length if place >= 0 and len(data) >= length else 0
 
     return complete
+
+
+def after_echo(request: bytes, complete: Complete) -> Complete:
+    """Build the test for an answer that the request itself comes before."""
+
+    def beyond(data: bytes) -> int:
+        if not request.startswith(data[: len(request)]):
+            raise BadAnswer(f"the echo differs from what was sent: {data[: len(request)].hex(' ')}")
+        length = complete(data[len(request) :]) if len(data) > len(request) else 0
+        return len(request) + length if length else 0
+
+    return beyond

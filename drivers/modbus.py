@@ -1,7 +1,7 @@
 """Modbus reads over one of our lines; pymodbus is the codec (its only owner), checks and deadlines are ours.
 
-pymodbus' framers build and take apart the frames (MBAP, CRC-16, LRC). What they leave open is checked here: unit, function,
-and exactly as many bytes as were asked for (Modbus Application Protocol V1.1b3, 6.1 to 6.4).
+pymodbus' framers build and take apart the frames (MBAP, CRC-16, LRC). What they leave open is checked here: unit,
+function, and exactly as many bytes as were asked for (Modbus Application Protocol V1.1b3, 6.1 to 6.4).
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _EXCEPTIONS = {
     11: "gateway target did not answer",
 }
 _MBAP = 7
+_RTU_LEAST = 5
+_NOISE_LIMIT = 2048
+"""More bytes than this without our answer among them: the line is given up for this time."""
 
 
 class Block(NamedTuple):
@@ -68,8 +71,13 @@ def read_block(line: Line, address: int, block: Block, *, timeout_s: float | Non
     """
     line.transaction = line.transaction % 0xFFFF + 1
     request = _request(line.framer, address, block, line.transaction)
-    answer = _Answer(line.framer, address, block, line.transaction)
-    line.ask(request, answer.complete, address=address, timeout_s=timeout_s)
+    answer = _ANSWERS[line.framer](request, address, block, line.transaction)
+    try:
+        line.ask(request, answer.complete, address=address, timeout_s=timeout_s)
+    except NoAnswer as error:
+        if objection := answer.objection():
+            raise BadAnswer(objection) from error
+        raise
     return answer.data()
 
 
@@ -90,84 +98,128 @@ def _request(framer: str, address: int, block: Block, transaction: int) -> bytes
 class _Answer:
     """The answer to one request while it arrives."""
 
-    def __init__(self, framer: str, address: int, block: Block, transaction: int) -> None:
-        self.framer, self.address, self.block, self.transaction = framer, address, block, transaction
+    def __init__(self, request: bytes, address: int, block: Block, transaction: int) -> None:
+        self.request, self.address, self.block, self.transaction = request, address, block, transaction
         self.function = _REQUESTS[block.table].function_code
+        self.wrong = ""
         self.pdu = b""
 
     def complete(self, data: bytes) -> int:
-        """Say how long the frame at the start of `data` is, once it is whole; raise BadAnswer if it is not ours."""
-        end = getattr(self, f"_end_{self.framer}")(data)
-        return int(end)
+        """Say where the frame that answers ends, 0 if it has not come yet; raise BadAnswer if it never can."""
+        raise NotImplementedError
+
+    def objection(self) -> str:
+        """Say what was wrong with a whole answer that came instead; "" if none did."""
+        return self.wrong
 
     def data(self) -> bytes:
-        """Check the answer and give its data bytes."""
-        pdu, block = self.pdu, self.block
-        if pdu[0] == self.function | 0x80 and len(pdu) == 2:
-            raise _exception(pdu[1])
-        if pdu[0] != self.function:
-            raise BadAnswer(f"answer to function {pdu[0]}, asked was {self.function}")
-        if pdu[1] != block.size or len(pdu) != 2 + block.size:
-            raise BadAnswer(f"{len(pdu) - 2} bytes of data, asked were {block.size}")
-        return pdu[2:]
+        """Give the data bytes, or raise what an exception code means."""
+        if self.pdu[0] & 0x80:
+            raise _exception(self.pdu[1])
+        return self.pdu[2:]
 
-    def _end_tcp(self, data: bytes) -> int:
+    def _fits(self, unit: int, pdu: bytes) -> bool:
+        """Keep the PDU if it answers the request, else note why not."""
+        size = self.block.size
+        if unit != self.address:
+            self.wrong = f"answer from address {unit}, asked was {self.address}"
+        elif pdu[0] & 0x7F != self.function:
+            self.wrong = f"answer to function {pdu[0] & 0x7F}, asked was {self.function}"
+        elif len(pdu) != 2 + (0 if pdu[0] & 0x80 else size) or (len(pdu) > 2 and pdu[1] != size):
+            self.wrong = f"{len(pdu) - 2} bytes of data, asked were {size}"
+        else:
+            self.pdu = pdu
+        return bool(self.pdu)
+
+
+class _TcpAnswer(_Answer):
+    """Behind an MBAP header; a late answer to an earlier question is passed over by its transaction number."""
+
+    def complete(self, data: bytes) -> int:
         used = 0
-        while len(data) - used >= _MBAP + 1:
-            head = data[used : used + _MBAP]
-            length = int.from_bytes(head[4:6], "big")
-            if head[2:4] != b"\0\0" or not 3 <= length <= 254:
-                raise BadAnswer(f"not a Modbus TCP frame: {head.hex(' ')}")
+        while len(data) - used >= _MBAP + 2:
+            length = int.from_bytes(data[used + 4 : used + 6], "big")
+            if data[used + 2 : used + 4] != b"\0\0" or not 3 <= length <= 254:
+                raise BadAnswer(f"not a Modbus TCP frame: {data[used : used + _MBAP].hex(' ')}")
             size, unit, transaction, pdu = _FRAMERS["tcp"].decode(data[used : used + 6 + length])
             if not size:
                 return 0
             used += size
             if transaction == self.transaction:
-                self._take(unit, pdu)
+                if not self._fits(unit, pdu):
+                    raise BadAnswer(self.wrong)
                 return used
-        return 0  # a late answer to an earlier question is skipped by its transaction number
+        return 0
 
-    def _end_rtu(self, data: bytes) -> int:
-        if len(data) < 5:
-            return 0
-        self._expect(data[0], data[1])
-        length = 5 if data[1] & 0x80 else 5 + data[2]
-        if data[2] != self.block.size and not data[1] & 0x80:
-            raise BadAnswer(f"{data[2]} bytes of data announced, asked were {self.block.size}")
-        if len(data) < length:
-            return 0
-        used, unit, _, pdu = _FRAMERS["rtu"].decode(data[:length])
-        if not pdu or used != length:
-            raise BadAnswer("wrong checksum (CRC)")
-        self._take(unit, pdu)
-        return length
 
-    def _end_ascii(self, data: bytes) -> int:
-        if not data.startswith(b":"):
-            raise BadAnswer("does not begin with ':'")
-        end = data.find(b"\r\n") + 2
-        if end < 2:
-            return 0
+class _RtuAnswer(_Answer):
+    """Between other bytes (noise, an echo, an answer of another instrument) it is found by its head and its CRC."""
+
+    _seen = b""
+
+    def complete(self, data: bytes) -> int:
+        self._seen = data
+        if len(data) > _NOISE_LIMIT:
+            raise BadAnswer(f"{len(data)} bytes without an answer among them")
+        start = len(self.request) if data.startswith(self.request) else 0
+        sender = bytes([self.address])
+        while 0 <= (start := data.find(sender, start)) <= len(data) - _RTU_LEAST:
+            length = self._length(data[start : start + 3])
+            frame = data[start : start + length]
+            if length == len(frame) > 0 and _is_whole(frame):
+                self._fits(self.address, frame[1:-2])
+                return start + length
+            start += 1
+        return 0
+
+    def objection(self) -> str:
+        data = self._seen
+        if len(data) < _RTU_LEAST or data == self.request:
+            return ""
+        frame = data[: _RTU_LEAST if data[1] & 0x80 else 5 + data[2]]
+        if _is_whole(frame):
+            self._fits(frame[0], frame[1:-2])
+        elif data[:2] != bytes([self.address, self.function]) or len(data) >= 5 + self.block.size:
+            self.wrong = f"wrong checksum (CRC) or noise: {data[:8].hex(' ')} …"
+        return self.wrong
+
+    def _length(self, head: bytes) -> int:
+        """Give the length of an answer of ours that begins so; 0 if none does."""
+        if head[1] == self.function | 0x80:
+            return _RTU_LEAST
+        return 5 + head[2] if head[1] == self.function and head[2] == self.block.size else 0
+
+
+class _AsciiAnswer(_Answer):
+    """A line from colon to CR LF; lines that do not answer are passed over."""
+
+    def complete(self, data: bytes) -> int:
+        end = 0
+        while (found := data.find(b"\r\n", end)) >= 0:
+            begin, end = end, found + 2
+            start = data.rfind(b":", begin, end)
+            if start >= 0 and data[start:end] != self.request and self._is_ours(data[start:end]):
+                return end
+        if len(data) > _NOISE_LIMIT:
+            raise BadAnswer(f"{len(data)} bytes without an answer among them")
+        return 0
+
+    def _is_ours(self, frame: bytes) -> bool:
         try:
-            _, unit, _, pdu = _FRAMERS["ascii"].decode(data[:end])
+            _, unit, _, pdu = _FRAMERS["ascii"].decode(frame)
         except ValueError:
             pdu = b""
-        if not pdu:
-            raise BadAnswer("wrong checksum (LRC) or not hexadecimal")
-        self._take(unit, pdu)
-        return end
-
-    def _take(self, unit: int, pdu: bytes) -> None:
         if len(pdu) < 2:
-            raise BadAnswer("too short")
-        self._expect(unit, pdu[0])
-        self.pdu = pdu
+            self.wrong = "wrong checksum (LRC) or not hexadecimal"
+            return False
+        return self._fits(unit, pdu)
 
-    def _expect(self, unit: int, function: int) -> None:
-        if unit != self.address:
-            raise BadAnswer(f"answer from address {unit}, asked was {self.address}")
-        if function & 0x7F != self.function:
-            raise BadAnswer(f"answer to function {function & 0x7F}, asked was {self.function}")
+
+_ANSWERS = {"tcp": _TcpAnswer, "rtu": _RtuAnswer, "ascii": _AsciiAnswer}
+
+
+def _is_whole(frame: bytes) -> bool:
+    return len(frame) >= _RTU_LEAST and FramerRTU.check_CRC(frame[:-2], int.from_bytes(frame[-2:], "big"))
 
 
 def _exception(code: int) -> Exception:

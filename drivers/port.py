@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 3.0
 CHUNK = 4096
 _UNSENT_TIMEOUT_MS = 15_000
+_OLD_SO_RCVTIMEO = 20
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
@@ -93,7 +94,10 @@ class TcpPort:
             if timeout_s <= 0:
                 data = sock.recv(CHUNK, socket.MSG_DONTWAIT)
             else:
-                self._wait_at_most(sock, math.ceil(timeout_s * 100) / 100)
+                steps = (
+                    1000 if timeout_s < 0.02 else 100
+                )  # in few steps, so that it seldom has to be set anew
+                self._wait_at_most(sock, math.ceil(timeout_s * steps) / steps)
                 data = sock.recv(CHUNK)
         except BlockingIOError:
             return b""
@@ -119,7 +123,9 @@ class SerialPort:
 
     is_network = False
 
-    def __init__(self, path: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1) -> None:
+    def __init__(
+        self, path: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1
+    ) -> None:
         self.where = path
         self._open_port: Callable[[], serial.Serial] = lambda: serial.Serial(
             path, baud, bits, PARITIES[parity], stop, timeout=0, write_timeout=5, exclusive=True
@@ -170,7 +176,9 @@ class UrlPort(SerialPort):
 
     is_network = True
 
-    def __init__(self, url: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1) -> None:
+    def __init__(
+        self, url: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1
+    ) -> None:
         super().__init__(url)
         # A change of the timeout would be negotiated with the far side, so it is short and stays.
         self._open_port = lambda: serial.serial_for_url(
@@ -189,7 +197,9 @@ class UrlPort(SerialPort):
 
 
 def _timeval(seconds: float) -> bytes:
-    return struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    """Write a time as the kernel reads it: 64 bits each where a 32-bit system has the newer option (66)."""
+    form = "ll" if socket.SO_RCVTIMEO == _OLD_SO_RCVTIMEO else "qq"
+    return struct.pack(form, int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def _why(error: BaseException) -> str:

@@ -37,7 +37,7 @@ def driver_of(case: Transcript) -> Driver:
 
 
 def line_over(case: Transcript, entries: list[Entry]) -> tuple[Line, TranscriptPort]:
-    """Put a line over a played conversation; a Modbus TCP one goes on from the transaction number it was recorded at."""
+    """Put a line over a played conversation; transaction numbers go on from the recorded ones."""
     port = TranscriptPort(entries, case.name)
     line = Line("played", port, framer=case.framer, now_s=port.now_s)
     first = next((entry.data for entry in entries if entry.mark == ">"), b"")

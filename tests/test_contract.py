@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from importlib import import_module
 from itertools import groupby
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import played
 import pytest
@@ -15,6 +15,9 @@ from drivers.errors import DriverError
 from drivers.line import Line
 from drivers.sample import Flag
 from drivers.transcript import EVIDENCE, Entry, Poll, Transcript
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DRIVERS = registry.names()
 FILES = played.files()
@@ -36,7 +39,10 @@ def good_polls(case: Transcript) -> list[Poll]:
             joined = Poll()
             joined.samples = poll.samples
             for mark, run in groupby(poll.entries, key=lambda entry: entry.mark):
-                joined.entries += run if mark == ">" else [Entry("<", b"".join(e.data for e in run), 0)]
+                entries = list(run)
+                joined.entries += (
+                    entries if mark == ">" else [Entry("<", b"".join(e.data for e in entries), 0)]
+                )
             polls.append(joined)
     return polls
 
@@ -55,7 +61,7 @@ def outcome(case: Transcript, poll: Poll, index: int, answer: bytes) -> played.P
 
 
 def assert_same_or_error(result: played.Played, poll: Poll, damage: str) -> None:
-    """A damaged answer gives a DriverError or the values of the good one."""
+    """Hold that a damaged answer gives a DriverError or the values of the good one."""
     if not result.error:
         try:
             played.assert_same(result.samples, poll.samples)
