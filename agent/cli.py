@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run a whole station with simulated instruments and a broker")
     demo.add_argument("--seconds", type=float, default=0, help="end after so long (default: when q is pressed)")
     demo.add_argument("--script", default="", help='keys to press and when, like "5:b,15:b"; no terminal needed')
+    demo.add_argument("--broker", choices=("mosquitto", "amqtt"), default="mosquitto", help="mosquitto if installed")
     demo.set_defaults(command=_demo)
     _add_spool(commands.add_parser("spool", help="look into the spool").add_subparsers(required=True, metavar="WHAT"))
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of the files into a folder")

@@ -59,6 +59,7 @@ def options(about: str | None, *, seconds: float = 60) -> argparse.Namespace:
     parser.add_argument("--lead", type=float, default=10, help="seconds of running in before it")
     parser.add_argument("--yardstick", type=float, default=15, help="seconds of the bare loop before that; 0: none")
     parser.add_argument("--settle", type=float, default=30, help="seconds for everything to arrive after it")
+    parser.add_argument("--dead", type=float, default=5, help="seconds between a kill and the next start")
     parser.add_argument("--instruments", type=int, default=50)
     parser.add_argument("--channels", type=int, default=20)
     parser.add_argument("--ack-timeout", type=int, default=10, help="seconds")

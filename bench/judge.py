@@ -34,11 +34,12 @@ def on_time_percent(requests: Iterable[Request], instruments: int, begin_ns: int
 
 
 def jitter_ms(requests: Iterable[Request]) -> float:
-    """Give the standard deviation of the time between two polls of one instrument."""
+    """Give the standard deviation of the time between two polls of one instrument; 0 if there were none."""
     arrivals: dict[int, list[int]] = {}
     for request in requests:
         arrivals.setdefault(request.instrument, []).append(request.arrived_ns)
-    return pstdev(later - earlier for times in arrivals.values() for earlier, later in pairwise(times)) / 1e6
+    spans = [later - earlier for times in arrivals.values() for earlier, later in pairwise(times)]
+    return pstdev(spans) / 1e6 if spans else 0.0
 
 
 def judge_slots(figures: Figures, workload: Workload, begin_ns: int, end_ns: int) -> None:

@@ -23,7 +23,6 @@ from bench.workload import COMMIT_INTERVAL_S, INTERVAL_S, RECONNECT_MAX_S, Workl
 if TYPE_CHECKING:
     from bench.received import Received
 
-DEAD_S = 5
 Answer = tuple[int, int]
 
 
@@ -60,7 +59,7 @@ def kill(workload: Workload) -> tuple[int, int, set[Answer]]:
     died_ns = time.time_ns()
     workload.daemon.wait()
     newest, answers = committed(workload)
-    time.sleep(DEAD_S - (time.time_ns() - died_ns) / 1e9)
+    time.sleep(workload.options.dead - (time.time_ns() - died_ns) / 1e9)
     workload.start_daemon()
     return died_ns, newest, answers
 
@@ -88,7 +87,7 @@ def main() -> int:
         workload.broker.stop()
         workload.run_for(chosen.seconds / 2 + 0.37)
         died_ns, newest, stored = kill(workload)
-        workload.run_for(max(1.0, chosen.seconds / 2 - DEAD_S))
+        workload.run_for(max(1.0, chosen.seconds / 2 - chosen.dead))
         returned_ns = workload.broker.start()
         workload.settle(died_ns + INTERVAL_NS, time.time_ns(), chosen.settle)
         workload.run_for(2)

@@ -34,7 +34,7 @@ def main() -> None:
     figures.show("CPU per value", (after.cpu_s - before.cpu_s) / max(values, 1) * 1e6, "µs")
     figures.show("RSS", after.rss_mb, "MB")
     figures.show("written to disk per value", (after.written_bytes - before.written_bytes) / max(values, 1), "bytes")
-    figures.show("jitter of the poll interval (std)", jitter_ms(requests) if requests else 0.0, "ms")
+    figures.show("jitter of the poll interval (std)", jitter_ms(requests), "ms")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from drivers.sample import Flag, worst
 
 @pytest.fixture
 def station(tmp_path):
-    """A running simulation and the configuration that a daemon would read."""
+    """Run the simulation and read the configuration as a daemon would."""
     simulation = Simulation(tmp_path)
     for one in simulation.instruments.values():
         one.held = lambda _at_s: None

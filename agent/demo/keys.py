@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import sys
 import termios
@@ -41,10 +42,10 @@ class Script:
 
 
 def _stroke(part: str) -> tuple[float, str]:
-    at, colon, key = part.strip().partition(":")
-    if not colon or key not in KEYS:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?):(\w)\s*", part)
+    if not found or found[2] not in KEYS:
         raise ValueError(f"{part!r}: expected seconds:key with a key of {', '.join(KEYS)}")
-    return float(at), key
+    return float(found[1]), found[2]
 
 
 class Keyboard:

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.script
     with tempfile.TemporaryDirectory(prefix="stationd-demo-") as directory:
-        show = Show(Path(directory), wants_mosquitto=getattr(arguments, "broker", "mosquitto") == "mosquitto")
+        show = Show(Path(directory), wants_mosquitto=arguments.broker == "mosquitto")
         try:
             show.start()
             if has_terminal:

@@ -65,9 +65,10 @@ class Uplink:
         """Reset every connection, losing what was in them; new ones are forwarded again."""
         with self._lock:
             self.is_frozen = False
-            for end in list(self._other):
+            for end in self._other:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                self._drop(end)
+            while self._other:
+                self._drop(next(iter(self._other)))
 
     def close(self) -> None:
         """End it."""
