@@ -1,0 +1,34 @@
+"""The daemon stays small: what its process loads. Who may import whom stands in pyproject.toml, for import-linter."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+LOADED = """
+import json, re, sys
+import agent.daemon
+status = open("/proc/self/status").read()
+print(json.dumps({"modules": sorted(sys.modules), "rss_mb": int(re.search(r"VmRSS:\\s+(\\d+)", status)[1]) / 1024}))
+"""
+ONLY_FOR_OTHER_COMMANDS = {"rich", "amqtt", "jsonschema", "agent.demo", "agent.check", "agent.look", "agent.schemas"}
+RSS_LIMIT_MB = 32
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    """Load the daemon in a process of its own."""
+    ended = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, check=True)
+    return json.loads(ended.stdout)
+
+
+def test_the_daemon_loads_nothing_that_only_other_commands_need(daemon):
+    """What is never loaded takes no memory on a station."""
+    assert ONLY_FOR_OTHER_COMMANDS.isdisjoint(daemon["modules"])
+
+
+def test_the_loaded_daemon_is_small(daemon):
+    """Before it opens anything; the bench measures it at work."""
+    print(f"RSS of the loaded daemon: {daemon['rss_mb']:.1f} MB")
+    assert daemon["rss_mb"] < RSS_LIMIT_MB
