@@ -19,7 +19,7 @@ from agent.settings import (
     StationSettings,
 )
 from drivers import registry, toml_file
-from drivers.errors import ConfigError, Problem
+from drivers.errors import ConfigError, Problem, printable
 from drivers.fields import Report
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _notices(directory: Path, broker: dict[str, Any]) -> Iterable[str]:
     for folder in ("instruments", "profiles"):
         for file in sorted((directory / folder).glob("*")):
             if file.suffix != registry.SUFFIX and not file.name.startswith(".") and file.is_file():
-                yield f"{folder}/{file.name} is not read: its name does not end in {registry.SUFFIX}"
+                yield f"{folder}/{printable(file.name)} is not read: its name does not end in {registry.SUFFIX}"
     if broker["username"] and broker["url"].startswith("mqtt:") and not _is_local(broker["url"]):
         yield "the password goes over the network unprotected; mqtts:// protects it"
 
@@ -121,7 +121,7 @@ def _hash(directory: Path) -> str:
         *(file for folder in folders for file in registry.files(folder)),
     ]:
         data = _content(file)
-        digest.update(f"{file.relative_to(directory)}\0{len(data)}\0".encode() + data)
+        digest.update(bytes(file.relative_to(directory)) + b"\0%d\0" % len(data) + data)
     return digest.hexdigest()[:12]
 
 

@@ -10,6 +10,7 @@ from drivers import registry, toml_file
 from drivers.errors import ConfigError, Problem
 from drivers.fields import Report, did_you_mean
 from drivers.registers import ProfileDriver
+from drivers.report import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,7 +46,7 @@ def read(file: Path, around: Surroundings) -> Read:
     """Read one instrument's file."""
     name = registry.named(file)
     if name is None:
-        return Read(file.stem, [Problem(file, 0, "", file.name, f"allowed as a name: {NAMES}")])
+        return Read(file.stem, [Problem(file, 0, "", shown(file.name), f"allowed as a name: {NAMES}")])
     try:
         document = toml_file.load(file)
     except ConfigError as error:

@@ -1,11 +1,11 @@
 """Errors, named by what the poller does next.
 
-    DriverError            this instrument, this cycle: flag its channels, go on with the next
-    ├─ NoAnswer            silence or too little: again next cycle, with back-off
-    ├─ BadAnswer           bytes came, but wrong length, address, sum or sense: as NoAnswer, counted apart
-    └─ Refused             a well-formed no: said once, asked less often, never given up
-    LineDown               the port or socket is gone: flag every instrument on it, reopen with back-off
-    ConfigError            carries all problems at once
+DriverError            this instrument, this cycle: flag its channels, go on with the next
+├─ NoAnswer            silence or too little: again next cycle, with back-off
+├─ BadAnswer           bytes came, but wrong length, address, sum or sense: as NoAnswer, counted apart
+└─ Refused             a well-formed no: said once, asked less often, never given up
+LineDown               the port or socket is gone: flag every instrument on it, reopen with back-off
+ConfigError            carries all problems at once
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DriverError(Exception):
-    """This instrument gave no usable answer this time. `samples` are what it did answer before that."""
+    """The instrument gave no usable answer this time. `samples` are what it did answer before that."""
 
     reason = "driver_error"
 
@@ -67,7 +67,8 @@ class Problem(NamedTuple):
     allowed: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else f"{self.file}"
+        file = printable(str(self.file))
+        place = f"{file}:{self.line}" if self.line else file
         key = f" {self.key}:" if self.key else ""
         found = f" found {self.found};" if self.found else ""
         return f"{place}:{key}{found} {self.allowed}"
@@ -79,3 +80,8 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def printable(text: str) -> str:
+    """Write what would break a line or steer a terminal, in text from files or their names, as an escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

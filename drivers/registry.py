@@ -13,6 +13,7 @@ from drivers import fields, profile, toml_file
 from drivers.blocks import MOST_REGISTERS, Limits
 from drivers.errors import ConfigError, Problem
 from drivers.fields import NAME, Report, did_you_mean
+from drivers.report import shown
 
 if TYPE_CHECKING:
     from drivers.driver import Driver
@@ -131,7 +132,7 @@ def _from_profile(file: Path, options: dict[str, Any], report: Report, max_block
 
 def _profile(file: Path) -> profile.ProfileFile:
     if named(file) is None:
-        raise ConfigError([Problem(file, 0, "", file.name, "allowed as a name: letters, digits, '.', '_', '-'")])
+        raise ConfigError([Problem(file, 0, "", shown(file.name), "allowed as a name: letters, digits, '.', '_', '-'")])
     if not file.resolve().is_relative_to(file.parent.resolve()):
         raise ConfigError([Problem(file, 0, "", "a link", "a profile must lie in this folder itself")])
     return profile.load(toml_file.load(file))

@@ -6,7 +6,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
-from drivers.errors import ConfigError, Problem
+from drivers.errors import ConfigError, Problem, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,17 +57,13 @@ def shown(value: object) -> str:
     elif isinstance(value, int) and abs(value) >= 10**SHOWN:
         text = "a huge number"  # Python refuses to write out more than 4300 digits
     else:
-        text = f'"{_printable(value)}"' if isinstance(value, str) else str(value)
+        text = f'"{printable(value[: 2 * SHOWN])}"' if isinstance(value, str) else str(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def dotted(path: Path_) -> str:
     """Write a key as it stands in the file, with quotes where it needs them."""
     return ".".join(part if _BARE.fullmatch(part) else shown(part) for part in path)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: 2 * SHOWN])
 
 
 def did_you_mean(found: object, allowed: Iterable[str]) -> str:
