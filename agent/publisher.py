@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TURN_S = 1.0
 STATE_EVERY_S = 60.0
-STATE_AT_MOST_EVERY_S = 2.0
+STATE_AT_MOST_EVERY_S = 5.0
 TAKEN_OVER_PAUSE_S = 20.0
 MESSAGE_MARGIN = 1024
 """Bytes of a packet that are not its message: topic and properties."""

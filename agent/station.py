@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 from queue import Empty, SimpleQueue
@@ -77,6 +78,7 @@ class Station:
         threads += [self._thread(f"line {poller.line.name}", poller.run) for poller in self.pollers]
         for thread in threads:
             thread.start()
+        gc.freeze()  # what the start made stays; looking through it again and again costs CPU
         notify("READY=1")
         self._watch()
         notify("STOPPING=1")
