@@ -72,6 +72,7 @@ class Committer:
 
     def run(self) -> None:
         """Commit until stopped. Raises SpoolError when the disk fails."""
+        self.trim()  # the disk may be full
         going = True
         while going:
             going = self._wait()
@@ -87,25 +88,29 @@ class Committer:
         with self._lock:
             records, self._records = [*self._records, *steps], []
             acknowledged, self._acknowledged = self._acknowledged, []
-        trusted = self._timekeeper.trusted()
+        was_trusted = self._timekeeper.is_trusted
+        self._timekeeper.trusted()
         newest = self._spool.newest
         if records or acknowledged:
             self._committed_s = monotonic_s()
-            newest = self._spool.commit(records, acknowledged, held=not trusted)
+            newest = self._spool.commit(records, acknowledged, held=not was_trusted)
         dated = self._timekeeper.settle(self._spool)
         if records or dated:
             self._committed(newest)
 
     def trim(self) -> None:
-        """Delete what is past its age or over the size limit: delivered records first, and say what was lost."""
+        """Delete what is past its age, over the size limit or fills the disk: delivered first; say what was lost."""
         before_ms = now().wall_ms - int(self._retention.keep_s * 1000)
         batches = TRIM_BATCHES
         while batches and self._timekeeper.trusted() and self._spool.trim_acknowledged(before_ms):
             batches -= 1
-        while batches and self._spool.used_bytes() > self._retention.size_bytes:
+        while batches and self._is_too_much():
             batches -= 1
             if not self._spool.trim_acknowledged(None):
                 self._drop()
+
+    def _is_too_much(self) -> bool:
+        return self._spool.used_bytes() > self._retention.size_bytes or self._spool.is_short_of_room()
 
     def _drop(self) -> None:
         if dropped := self._spool.drop_unsent():

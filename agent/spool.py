@@ -9,28 +9,34 @@ one reads what is there.
     shape         what all records of an instrument have in common, so that it is written once
     dating        ranges of seqs measured under an untrusted clock, and what became known of their time
     acknowledged  ranges of seqs that need not be sent again
+    aged          records with their time as far as it is known: a clock that stood at 1970 does not make them old
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 import uuid
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from agent.ranges import Ranges
 from agent.record import joined
+from agent.room import Room
+from agent.spool_lock import Lock, holder
+from agent.stored import Dating, SpoolError, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.record import Record
 
+__all__ = ["Dating", "Reader", "Spool", "SpoolError", "Stored", "holder"]
+
 SCHEMA_VERSION = 1
-BALLAST_BYTES = 256 * 1024
+_FOR_EVER_MS = 1 << 62
+_CHECKPOINT_PAGES, _CHECKPOINT_PAGES_WHEN_SHORT = 500, 20
 _TABLES = """
 CREATE TABLE IF NOT EXISTS record(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, elapsed_ms INTEGER,
                                   shape INTEGER NOT NULL, body BLOB NOT NULL);
@@ -39,46 +45,22 @@ CREATE TABLE IF NOT EXISTS acknowledged(first INTEGER PRIMARY KEY, last INTEGER 
 CREATE TABLE IF NOT EXISTS dating(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, offset_ms INTEGER,
                                   unsure INTEGER NOT NULL, earliest_ms INTEGER, latest_ms INTEGER);
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE VIEW IF NOT EXISTS aged AS
+    SELECT seq, coalesce((SELECT coalesce(record.elapsed_ms + offset_ms, max(at_ms, coalesce(earliest_ms, 0)))
+                          FROM dating WHERE record.elapsed_ms IS NOT NULL AND seq BETWEEN first AND last), at_ms) at_ms
+    FROM record;
 """
-
-
-class SpoolError(Exception):
-    """The spool cannot be opened or cannot store; the text says which file and why."""
-
-
-class Dating(NamedTuple):
-    """What became known of the time of records measured under an untrusted clock.
-
-    `offset_ms` turns their elapsed time into UTC (None: keep what the clock said). `unsure`: it is a guess within
-    the bounds.
-    """
-
-    first: int
-    last: int
-    offset_ms: int | None
-    unsure: bool
-    earliest_ms: int | None
-    latest_ms: int | None
-
-
-class Stored(NamedTuple):
-    """A record as it is sent: its number, its time in UTC milliseconds, its doubt about that time, and its body."""
-
-    seq: int
-    at_ms: int
-    doubt: Dating | None
-    body: bytes
 
 
 class Reader:
     """Reads a spool beside its writer; for one thread."""
 
     def __init__(self, path: Path) -> None:
-        self._db = _connect(f"{path.absolute().as_uri()}?mode=ro")
         try:
+            self._db = _connect(f"{path.absolute().as_uri()}?mode=ro")
             self.id = _meta(self._db, "id")
         except sqlite3.Error as error:
-            raise SpoolError(f"{path}: {error}") from error
+            raise SpoolError(f"{path}: cannot be read: {error}") from error
         self._datings: list[Dating] = []
         self._shapes: dict[int, list[bytes]] = {}
 
@@ -88,10 +70,7 @@ class Reader:
 
     def newest(self) -> int:
         """Give the highest seq ever stored, 0 for none."""
-        row = self._db.execute(
-            "SELECT max(coalesce((SELECT max(seq) FROM record), 0), coalesce((SELECT max(last) FROM acknowledged), 0))"
-        ).fetchone()
-        return int(row[0])
+        return _newest(self._db)
 
     def newest_at_ms(self) -> int | None:
         """Give the time of the newest record, or None if there is none or its time is held back."""
@@ -157,22 +136,18 @@ class Spool:
     Raises SpoolError from every method when the file cannot store.
     """
 
+    _held_from: int
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.set_aside: Path | None = None
-        self._lock = _lock(path)
+        self._lock = Lock(path)
         try:
+            self._room = Room(path)
             self._db = self._opened()
         except (sqlite3.Error, OSError) as error:
             self._lock.close()
             raise SpoolError(f"{path}: cannot be used: {_why(error)}") from error
-        self.id = _meta(self._db, "id")
-        self.acknowledged = Ranges(self._db.execute("SELECT first, last FROM acknowledged ORDER BY first"))
-        self.newest = max(
-            self._one("SELECT coalesce(max(seq), 0) FROM record"), *(last for _, last in self.acknowledged), 0
-        )
-        self._shapes: dict[str, int] = {text: number for number, text in self._db.execute("SELECT id, text FROM shape")}
-        self._held_from = int(_meta(self._db, "held_from") or 0)
 
     def __enter__(self) -> Self:
         return self
@@ -207,9 +182,15 @@ class Spool:
         return (self._held_from, self.newest) if self._held_from else None
 
     def date(self, dating: Dating) -> None:
-        """Settle the time of the held records for good."""
+        """Settle the time of the held records for good; what is known of their neighbours too is noted once."""
         with self._transaction():
-            self._db.execute("INSERT INTO dating VALUES (?, ?, ?, ?, ?, ?)", dating)
+            grown = self._db.execute(
+                "UPDATE dating SET last = ?2 WHERE last = ?1 - 1 AND offset_ms IS ?3 AND unsure = ?4 "
+                "AND earliest_ms IS ?5 AND latest_ms IS ?6",
+                dating,
+            )
+            if not grown.rowcount:
+                self._db.execute("INSERT INTO dating VALUES (?, ?, ?, ?, ?, ?)", dating)
             self._note("held_from", "")
         self._held_from = 0
 
@@ -220,34 +201,34 @@ class Spool:
 
     def noted(self, key: str) -> str:
         """Give what was noted, or an empty text."""
-        return _meta(self._db, key)
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
+        return str(rows[0][0]) if rows else ""
 
     def used_bytes(self) -> int:
-        """Give the size of the records on disk, the write-ahead log included, free pages not."""
-        pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
-        wal = Path(f"{self.path}-wal")
-        return pages * self._one("PRAGMA page_size") + (wal.stat().st_size if wal.exists() else 0)
+        """Give the size of the records; free pages and the write-ahead log (2 MB at most) are not counted."""
+        return (self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._one("PRAGMA page_size")
+
+    def is_short_of_room(self) -> bool:
+        """Say whether the disk is nearly full, counting pages that can be used again as free."""
+        reusable = self._one("PRAGMA freelist_count") * self._one("PRAGMA page_size")
+        return self._room.free_bytes() + reusable < self._room.reserve_bytes()
 
     def trim_acknowledged(self, before_ms: int | None, most: int = 200) -> int:
         """Delete the oldest acknowledged records, those before a time or (None) any; gives how many."""
+        limit_ms = _FOR_EVER_MS if before_ms is None else before_ms
         for first, last in self.acknowledged:
-            rows = (
-                self._db.execute(
-                    "SELECT seq FROM record WHERE seq BETWEEN ? AND ? AND (? IS NULL OR at_ms < ?) "
-                    "ORDER BY seq LIMIT ?",
-                    (first, last, before_ms, before_ms, most),
-                ).fetchall()
-                if self._any_before(first, last, before_ms)
-                else []
-            )
-            if rows:
-                self._delete(rows[0][0], rows[-1][0])
-                return len(rows)
+            if self._oldest_ms(first, last) < limit_ms:
+                rows = self._rows(
+                    "SELECT seq, at_ms FROM aged WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", first, last, most
+                )
+                old = [seq for seq, _ in takewhile(lambda row: row[1] < limit_ms, rows)]
+                self._delete(old[0], old[-1])
+                return len(old)
         return 0
 
     def drop_unsent(self, most: int = 200) -> tuple[int, int, int, int] | None:
         """Delete the oldest records, never acknowledged; gives first and last seq, and their times."""
-        rows = self._db.execute("SELECT seq, at_ms FROM record ORDER BY seq LIMIT ?", (most,)).fetchall()
+        rows = self._rows("SELECT seq, at_ms FROM aged ORDER BY seq LIMIT ?", most)
         if not rows:
             return None
         (first, begin_ms), (last, end_ms) = rows[0], rows[-1]
@@ -273,11 +254,10 @@ class Spool:
     def _note(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
-    def _any_before(self, first: int, last: int, before_ms: int | None) -> bool:
-        oldest = self._db.execute(
-            "SELECT at_ms FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT 1", (first, last)
-        ).fetchone()
-        return oldest is not None and (before_ms is None or oldest[0] < before_ms)
+    def _oldest_ms(self, first: int, last: int) -> int:
+        """Give the time of the first record of a range."""
+        rows = self._rows("SELECT at_ms FROM aged WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT 1", first, last)
+        return int(rows[0][0]) if rows else _FOR_EVER_MS
 
     def _delete(self, first: int, last: int) -> None:
         with self._transaction():
@@ -301,10 +281,15 @@ class Spool:
             raise SpoolError(f"{self.path}: cannot store: {_why(error)}") from error
 
     def _one(self, statement: str) -> int:
-        return int(self._db.execute(statement).fetchone()[0])
+        return int(self._rows(statement)[0][0])
+
+    def _rows(self, statement: str, *values: Any) -> list[Any]:
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise SpoolError(f"{self.path}: cannot be read: {_why(error)}") from error
 
     def _opened(self) -> sqlite3.Connection:
-        self._make_room()
         try:
             return self._prepared()
         except sqlite3.DatabaseError as error:
@@ -315,19 +300,32 @@ class Spool:
 
     def _prepared(self) -> sqlite3.Connection:
         db = _connect(str(self.path))
+        try:
+            self._prepare(db)
+            self._load(db)
+        except BaseException:
+            db.close()  # at once: closed later, it would delete the log of the file that takes this one's place
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        _check_version(db)
+        short = self._room.is_short
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA wal_autocheckpoint=500")
+        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES_WHEN_SHORT if short else _CHECKPOINT_PAGES}")
+        if short:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.executescript(_TABLES)
-        version = _meta(db, "schema")
-        if version and int(version) > SCHEMA_VERSION:
-            raise sqlite3.OperationalError(
-                f"was written by a newer stationd (schema {version}, known {SCHEMA_VERSION})"
-            )
-        if not version:
-            db.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
-            db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-        return db
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?)", (uuid.uuid4().hex,))
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+
+    def _load(self, db: sqlite3.Connection) -> None:
+        self.id = _meta(db, "id")
+        self.acknowledged = Ranges(db.execute("SELECT first, last FROM acknowledged ORDER BY first"))
+        self.newest = _newest(db)
+        self._shapes: dict[str, int] = {text: number for number, text in db.execute("SELECT id, text FROM shape")}
+        self._held_from = int(_meta(db, "held_from") or 0)
 
     def _put_aside(self) -> None:
         """Keep a damaged file for salvage under another name and start afresh; the station must go on."""
@@ -340,20 +338,28 @@ class Spool:
                 beside.rename(f"{aside}{end}")
         self.set_aside = aside
 
-    def _make_room(self) -> None:
-        """On a full disk even deleting needs space, so a file is kept to be given up then."""
-        ballast = Path(f"{self.path}.ballast")
-        free = os.statvfs(self.path.parent)
-        if free.f_bavail * free.f_frsize < BALLAST_BYTES:
-            ballast.unlink(missing_ok=True)
-        elif not ballast.exists():
-            ballast.write_bytes(bytes(BALLAST_BYTES))
-
 
 def _connect(name: str) -> sqlite3.Connection:
     return sqlite3.connect(
         name, uri=name.startswith("file:"), isolation_level=None, timeout=10, check_same_thread=False
     )
+
+
+def _check_version(db: sqlite3.Connection) -> None:
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        version = int(_meta(db, "schema") or SCHEMA_VERSION)
+        if version > SCHEMA_VERSION:
+            raise sqlite3.OperationalError(
+                f"was written by a newer stationd (schema {version}, known {SCHEMA_VERSION})"
+            )
+
+
+def _newest(db: sqlite3.Connection) -> int:
+    """Give the highest seq ever stored, 0 for none; of trimmed records it is known by their acknowledgement."""
+    row = db.execute(
+        "SELECT max(coalesce((SELECT max(seq) FROM record), 0), coalesce((SELECT max(last) FROM acknowledged), 0))"
+    ).fetchone()
+    return int(row[0])
 
 
 def _meta(db: sqlite3.Connection, key: str) -> str:
@@ -368,50 +374,6 @@ def _shapes(db: sqlite3.Connection) -> dict[int, list[bytes]]:
 def _datings(db: sqlite3.Connection) -> list[Dating]:
     rows = db.execute("SELECT first, last, offset_ms, unsure, earliest_ms, latest_ms FROM dating")
     return [Dating(first, last, offset, bool(unsure), low, high) for first, last, offset, unsure, low, high in rows]
-
-
-class _Lock:
-    """Holds the file that keeps a second daemon off, with our process number in it."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            owner = self._file.read().strip()
-            self._file.close()
-            raise BlockingIOError(owner) from None
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Let go."""
-        self._file.close()
-
-
-def _lock(path: Path) -> _Lock:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _Lock(Path(f"{path}.lock"))
-    except BlockingIOError as owner:
-        raise SpoolError(f"{path}: is in use by another stationd (process {owner}); stop that one first") from None
-    except OSError as error:
-        raise SpoolError(f"{path}: cannot be used: {_why(error)}") from error
-
-
-def holder(path: Path) -> int | None:
-    """Give the process number of the daemon that holds this spool, or None if none does."""
-    try:
-        with Path(f"{path}.lock").open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-    except BlockingIOError:
-        text = Path(f"{path}.lock").read_text(encoding="ascii").strip()
-        return int(text) if text.isdigit() else None
-    except OSError:
-        return None
 
 
 def _why(error: BaseException) -> str:

@@ -91,8 +91,9 @@ class Timekeeper:
     def recover(self, spool: Spool) -> None:
         """At start: records held by an earlier boot can no longer be dated; say so, with the bounds that are known."""
         boot, held = boot_id(), spool.held()
+        is_trusted = self.trusted()
         if held and spool.noted("boot") != boot:
-            latest_ms = now().wall_ms if self.trusted() else None
+            latest_ms = now().wall_ms if is_trusted else None
             spool.date(Dating(*held, None, True, self._earliest_ms, latest_ms))
         if spool.noted("boot") != boot:
             spool.note("boot", boot)
@@ -106,9 +107,8 @@ class Timekeeper:
         synchronised = _synchronised()
         if synchronised is None and self._trust == "auto":
             return wall_ms >= self._earliest_ms
-        return (
-            synchronised is True and wall_ms >= BUILT_MS
-        )  # a record from the future must not outvote the time service
+        # a record from the future must not outvote the time service
+        return synchronised is True and wall_ms >= BUILT_MS
 
 
 def _synchronised() -> bool | None:

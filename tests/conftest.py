@@ -1,0 +1,41 @@
+"""What many tests start from: a spool that is closed again, a small disk, a broker."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from agent.spool import Spool
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "spool.db"
+
+
+@pytest.fixture
+def spool(path):
+    with Spool(path) as spool:
+        yield spool
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Give a function that mounts a disk of so many kilobytes; where mounting is not permitted the test says so."""
+    mounted = []
+
+    def mount(kilobytes):
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip("this test needs the right to mount a small disk (root)")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
