@@ -41,7 +41,7 @@ def check(directory: Path, out: IO[str]) -> int:
 def _told(problems: Sequence[Problem], out: IO[str]) -> int:
     for problem in problems:
         print(problem, file=out)
-    print(f"{len(problems)} problem{'s'[: len(problems) != 1]}" if problems else "no problems", file=out)
+    print(_counted(len(problems), "problem") if problems else "no problems", file=out)
     return 1 if problems else 0
 
 
@@ -56,7 +56,8 @@ def _overloads(config: Config, plans: Iterable[LinePlan]) -> Iterator[Problem]:
 
 def _described(config: Config, plans: Iterable[LinePlan]) -> Iterator[str]:
     station = config.station
-    yield f"station {station.id} ({station.name}), {len(config.instruments)} instruments, configuration {config.hash}"
+    instruments = _counted(len(config.instruments), "instrument")
+    yield f"station {station.id} ({station.name}), {instruments}, configuration {config.hash}"
     for one in plans:
         yield from _line(one)
     for name in sorted(config.lines.keys() - {one.line.name for one in plans}):
@@ -90,3 +91,7 @@ def _wire(line: LineSettings) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from drivers.kinds import Choice, Integer, Kind, Number, OneOf, Quantity, Text, duration, finite, size
+from drivers.kinds import Choice, Integer, Kind, Number, OneOf, Quantity, Text, duration, size
 from drivers.report import Path_, Report, did_you_mean, nearest
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ __all__ = [
     "Text",
     "did_you_mean",
     "duration",
-    "finite",
     "size",
 ]
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -150,8 +149,3 @@ def duration(low: float = 0.001, high: float = 366 * 86400) -> Quantity:
 def size(low: float = 1, high: float = 1e15) -> Quantity:
     """Describe an amount of data, read as bytes."""
     return Quantity({"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}, '"500kB", "2GB"', low, high)
-
-
-def finite(value: float) -> bool:
-    """Say whether a number is neither infinite nor NaN."""
-    return math.isfinite(value)

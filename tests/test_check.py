@@ -54,8 +54,8 @@ def test_all_problems_of_all_files_are_told_at_once(site):
     change(site / "instruments/wind.toml", '"1s"', "1")
     status, text = checked(site)
     assert status == 1
-    assert f'{site}/instruments/so2.toml:6: line: found "rs845"; unknown line' in text
-    assert f"{site}/instruments/wind.toml:7: interval: found 1; allowed" in text
+    assert f'{site}/instruments/so2.toml:4: line: found "rs845"; unknown line' in text
+    assert f"{site}/instruments/wind.toml:5: interval: found 1; allowed" in text
     assert "o3: teledyne_t400" in text
     assert text.endswith("\n2 problems\n")
 
