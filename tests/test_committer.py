@@ -1,0 +1,220 @@
+"""What pollers hand over is on disk within the commit interval, and the spool stays within its bounds."""
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+
+from waiting import until
+
+from agent import committer as committer_module
+from agent.committer import Committer, Retention
+from agent.record import Record, event, measured
+from agent.spool import Reader, Spool
+from agent.timekeeper import Timekeeper
+from drivers.clock import Moment, now
+from drivers.sample import Sample
+
+KEEP = Retention(30 * 86_400.0, 2e9)
+
+
+def make(spool, timekeeper=None, interval_s=0.1, retention=KEEP):
+    committed = []
+    keeper = timekeeper or Timekeeper("always", 900.0, None)
+    if timekeeper is None:
+        keeper.recover(spool)
+    return Committer(spool, keeper, interval_s, retention, committed.append), committed
+
+
+@contextmanager
+def running(committer):
+    errors = []
+
+    def root():
+        try:
+            committer.run()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=root)
+    thread.start()
+    try:
+        yield errors
+    finally:
+        committer.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def stored(path):
+    reader = Reader(path)
+    try:
+        return reader.records(1, 1 << 40, 1 << 30)
+    finally:
+        reader.close()
+
+
+def record(number=1):
+    return measured("so2", [Sample("so2", number)], now())
+
+
+def fat(wall_ms):
+    return Record(Moment(wall_ms, 1), "", b'"kind":"event","event":"%s"' % (b"x" * 4000))
+
+
+def test_a_record_is_on_disk_and_announced_within_the_commit_interval(spool, path):
+    committer, committed = make(spool, interval_s=0.2)
+    with running(committer):
+        begin_s = time.monotonic()
+        committer.append(record())
+        until(lambda: committed == [1])
+        assert time.monotonic() - begin_s < 0.2 + 0.15  # the rest is the machine's
+        assert len(stored(path)) == 1
+
+
+def test_a_burst_of_records_is_one_commit(spool, path):
+    committer, committed = make(spool)
+    with running(committer):
+        for number in range(50):
+            committer.append(record(number))
+        until(lambda: committed and committed[-1] == 50)
+    assert len(committed) <= 2
+
+
+def test_records_that_come_all_the_time_are_committed_once_an_interval(spool):
+    committer, committed = make(spool, interval_s=0.1)
+    with running(committer):
+        begin_s = time.monotonic()
+        number = 0
+        while time.monotonic() - begin_s < 1.0:
+            committer.append(record(number))
+            number += 1
+            time.sleep(0.002)
+    assert 5 <= len(committed) <= 12
+
+
+def test_stopping_commits_what_is_there(spool, path):
+    committer, _ = make(spool, interval_s=60.0)
+    with running(committer):
+        committer.append(record())
+    assert len(stored(path)) == 1
+
+
+def test_acknowledgements_are_stored_with_the_next_commit(spool):
+    committer, _ = make(spool)
+    with running(committer):
+        committer.append(record())
+        committer.acknowledge(1, 1)
+        until(lambda: list(spool.acknowledged) == [(1, 1)])
+
+
+def test_an_untrusted_clock_holds_records_back_and_they_are_announced_once_dated(spool, path, monkeypatch, tmp_path):
+    monkeypatch.setattr("agent.timekeeper._TIMESYNCD", tmp_path)
+    monkeypatch.setattr("agent.timekeeper.ASK_EVERY_S", 0.0)
+    committer, committed = make(spool, Timekeeper("ntp", 900.0, None))
+    committer.append(record())
+    committer.commit()
+    assert committed == [1]
+    assert stored(path) == []
+    (tmp_path / "synchronized").touch()
+    committer.commit()
+    assert committed == [1, 1]
+    assert len(stored(path)) == 1
+
+
+def test_a_record_measured_just_before_the_clock_was_set_is_dated_by_the_set_clock(spool, path, monkeypatch, tmp_path):
+    """It may have been measured at 1970 and be committed when the clock is already trusted."""
+    monkeypatch.setattr("agent.timekeeper._TIMESYNCD", tmp_path)
+    committer, _ = make(spool, Timekeeper("ntp", 900.0, None))
+    moment = now()
+    committer.append(event("start", Moment(1000, moment.elapsed_ms)))
+    (tmp_path / "synchronized").touch()
+    committer.commit()
+    (one,) = stored(path)
+    assert abs(one.at_ms - moment.wall_ms) < 100
+    assert one.doubt is None
+
+
+def test_a_step_of_the_clock_becomes_a_record(spool, path, monkeypatch):
+    committer, _ = make(spool)
+    moment = now()
+    monkeypatch.setattr("agent.timekeeper.now", lambda: Moment(moment.wall_ms + 3_600_000, moment.elapsed_ms))
+    committer.commit()
+    assert b'"event":"clock_step"' in stored(path)[0].body
+
+
+# ---- trimming
+
+
+def test_delivered_records_are_deleted_when_they_are_past_their_age(spool, path):
+    committer, _ = make(spool, retention=Retention(3600.0, 2e9))
+    old_ms = now().wall_ms - 3_700_000
+    spool.commit([fat(old_ms), fat(old_ms), fat(now().wall_ms)], [(2, 3)])
+    committer.trim()
+    assert [one.seq for one in stored(path)] == [1, 3]
+
+
+def test_nothing_is_deleted_for_its_age_while_the_clock_is_not_trusted(spool, path, monkeypatch, tmp_path):
+    monkeypatch.setattr("agent.timekeeper._TIMESYNCD", tmp_path)
+    committer, _ = make(spool, Timekeeper("ntp", 900.0, None), retention=Retention(3600.0, 2e9))
+    spool.commit([fat(1000)], [(1, 1)])
+    committer.trim()
+    assert len(stored(path)) == 1
+
+
+def test_over_the_size_limit_delivered_records_go_first_and_only_as_many_as_needed(spool, path):
+    committer, _ = make(spool, retention=Retention(1e9, 2_000_000))
+    spool.commit([fat(now().wall_ms) for _ in range(700)], [(201, 500)])
+    committer.trim()
+    left = [one.seq for one in stored(path)]
+    assert spool.used_bytes() <= 2_000_000
+    assert left[:200] == list(range(1, 201))
+    assert left[-200:] == list(range(501, 701))
+    assert len(left) >= 400
+
+
+def test_unsent_records_go_last_and_that_is_recorded(spool, path):
+    committer, _ = make(spool, retention=Retention(1e9, 1_000_000))
+    spool.commit([fat(now().wall_ms) for _ in range(700)], [(1, 100)])
+    committer.trim()
+    committer.commit()
+    assert spool.used_bytes() <= 1_000_000 + 100_000
+    told = [json.loads(b"{" + one.body + b"}") for one in stored(path)[-5:]]
+    dropped = [(one["first"], one["last"]) for one in told if one["event"] == "dropped"]
+    assert dropped[0][0] == 101
+    assert stored(path)[0].seq == dropped[-1][1] + 1
+
+
+def test_a_nearly_full_disk_costs_delivered_records_before_it_costs_a_commit(small_disk):
+    folder = small_disk(16_384)
+    with Spool(folder / "spool.db") as spool:
+        committer, _ = make(spool)
+        spool.commit([fat(now().wall_ms) for _ in range(1000)], [(1, 1000)])
+        (folder / "rest").write_bytes(bytes(spool._room.free_bytes() - 512 * 1024))
+        assert spool.is_short_of_room()
+        committer.trim()
+        assert not spool.is_short_of_room()
+        assert 0 < len(stored(folder / "spool.db")) < 1000
+
+
+def test_old_records_are_deleted_at_start_and_then_from_time_to_time(spool, path, monkeypatch):
+    monkeypatch.setattr(committer_module, "TRIM_EVERY_S", 0.0)
+    committer, committed = make(spool, retention=Retention(3600.0, 2e9))
+    old_ms = now().wall_ms - 3_700_000
+    spool.commit([fat(old_ms)], [(1, 1)])
+    with running(committer):
+        until(lambda: stored(path) == [])
+        committer.append(Record(Moment(old_ms, 1), "", b'"kind":"event"'))
+        until(lambda: committed)
+        committer.acknowledge(2, 2)
+        committer.append(record())
+        until(lambda: [one.seq for one in stored(path)] == [3])
+
+
+def test_a_disk_that_fails_ends_the_thread_with_the_reason(spool, path):
+    committer, _ = make(spool)
+    with running(committer) as errors:
+        spool._db.execute("PRAGMA query_only=1")
+        committer.append(record())
+        until(lambda: errors)
+    assert "spool.db: cannot store" in str(errors[0])
