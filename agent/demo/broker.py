@@ -47,7 +47,7 @@ class Broker:
         log = self._directory / "broker.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  our own command
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         deadline_s = monotonic_s() + _START_S
         while not _accepts(self.port):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -30,20 +32,28 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"--script {error}", file=sys.stderr)
         return 2
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, _interrupt)  # so that nothing is left running
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.script
     with tempfile.TemporaryDirectory(prefix="stationd-demo-") as directory:
         show = Show(Path(directory), wants_mosquitto=arguments.broker == "mosquitto")
         try:
             show.start()
-            if has_terminal:
-                _watch(show, arguments.seconds or float("inf"))
-            else:
-                _follow(show, script, arguments.seconds or DEFAULT_SECONDS)
+            with contextlib.suppress(KeyboardInterrupt):
+                if has_terminal:
+                    _watch(show, arguments.seconds or float("inf"))
+                else:
+                    _follow(show, script, arguments.seconds or DEFAULT_SECONDS)
             return _sum_up(show)
-        except KeyboardInterrupt:
-            return _sum_up(show)
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            return 1
         finally:
             show.close()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _watch(show: Show, seconds: float) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.demo.arrivals import Platform
 from agent.demo.broker import Broker, end
 from agent.demo.plan import STATION, write_files
-from agent.demo.platform import Platform
 from agent.demo.simulated import Simulation
 from agent.demo.uplink import Uplink
 from agent.spool import Reader, SpoolError
@@ -41,27 +42,26 @@ class Show:
         self.simulation = Simulation(directory)
         self.broker = Broker(directory, wants_mosquitto=wants_mosquitto)
         self.uplink = Uplink(self.broker.port)
+        self._ends = contextlib.ExitStack()
+        self._ends.callback(self.uplink.close)
         lines = self.simulation.lines
         write_files(directory / "config", self.uplink.port, self._spool, self.broker.protocol, lines)
 
     def start(self) -> None:
         """Start it all."""
+        self._ends.callback(self.simulation.close)
         self.simulation.start()
+        self._ends.callback(self.broker.stop)
         self.broker.start()
         self.platform = Platform(self.broker.port, STATION, self.broker.protocol)
+        self._ends.callback(self.platform.close)
         self._open_uplink()
+        self._ends.callback(self._end_daemon)
         self.start_daemon()
 
     def close(self) -> None:
-        """End it all; the daemon first, so that it can say goodbye."""
-        if self._daemon is not None:
-            end(self._daemon, _STOP_S)
-        if self._reader is not None:
-            self._reader.close()
-        self.uplink.close()
-        self.platform.close()
-        self.broker.stop()
-        self.simulation.close()
+        """End what was started; the daemon first, so that it can say goodbye."""
+        self._ends.close()
 
     @property
     def daemon_runs(self) -> bool:
@@ -84,7 +84,7 @@ class Show:
 
     def spool_bytes(self) -> int:
         """Give the size of the spool on disk, its write-ahead log included."""
-        return sum(file.stat().st_size for file in self._directory.glob("spool.db*"))
+        return sum(file.stat().st_size for file in self._directory.glob("spool.db*") if file.suffix != ".ballast")
 
     def press(self, key: str) -> None:
         """Do what a key stands for."""
@@ -139,8 +139,16 @@ class Show:
         """Start the real daemon on the demo's files."""
         command = [str(Path(sys.executable).with_name("stationd")), "--config", str(self._directory / "config"), "run"]
         with (self._directory / "stationd.log").open("ab") as log:
-            self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
+            self._daemon = subprocess.Popen(  # noqa: S603  our own command
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         self._restart_at_s = 0.0
+
+    def _end_daemon(self) -> None:
+        if self._daemon is not None:
+            end(self._daemon, _STOP_S)
+        if self._reader is not None:
+            self._reader.close()
 
     def tend(self) -> None:
         """Start a daemon that ended, as systemd would."""

@@ -9,14 +9,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from agent.demo.arrivals import live_per_s
 from agent.demo.keys import KEYS
 from agent.demo.plan import INSTRUMENTS
-from agent.demo.platform import live_per_s
 from drivers.clock import wall_s
 
 if TYPE_CHECKING:
+    from agent.demo.arrivals import Arrivals, Seen
     from agent.demo.plan import Planned
-    from agent.demo.platform import Arrivals, Seen
     from agent.demo.show import Show
 
 _VALUES = 5
@@ -28,10 +28,10 @@ _COLOURS = {"ok": "green", "no_comm": "red", "fault": "red", "calibration": "yel
 def screen(show: Show) -> Group:
     """Draw everything."""
     return Group(
-        show.platform.read(_instruments),
+        Text("   ".join(f"[{key}] {what}" for key, what in KEYS.items()), style="bold"),
         _numbers(show),
+        show.platform.read(_instruments),
         Panel("\n".join(show.notes[-_NOTES:]) or "all is well", title="what happened", title_align="left"),
-        Text("   ".join(f"[{key}] {what}" for key, what in KEYS.items()), style="dim"),
     )
 
 
