@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 ADDRESSES = 0x10000
 MOST_BITS = 2000
+_SAID = {
+    "coil": "coil",
+    "discrete": "discrete input",
+    "input": "input register",
+    "holding": "holding register",
+}
 Entry = dict[str, Any]
 
 
@@ -34,16 +40,12 @@ class Entries:
         """Give the channels in the order of the file."""
         if self._profile.get("channels") == {}:
             self._report.add(("channels",), "", "is empty; expected at least one channel")
-        found = [
-            self._channel(("channels", name), name, entry) for name, entry in self._channels.items() if entry
-        ]
+        found = [self._channel(("channels", name), name, entry) for name, entry in self._channels.items() if entry]
         return tuple(item for item in found if item)
 
     def statuses(self) -> tuple[Status, ...]:
         """Give the statuses of the instrument, then those of single channels."""
-        found = [
-            self._status(path, entry) for path, entry in (self._profile.get("status") or {}).items() if entry
-        ]
+        found = [self._status(path, entry) for path, entry in (self._profile.get("status") or {}).items() if entry]
         for name, entry in self._channels.items():
             if entry and entry["status"]:
                 own = entry["status"] | {
@@ -94,12 +96,10 @@ class Entries:
     def _format(self, path: Path_, entry: Entry, table: str) -> str | None:
         form: str = entry["format"] or ("bit" if table in BIT_TABLES or entry["bit"] is not None else "")
         if table in BIT_TABLES and form != "bit":
-            self._report.add((*path, "format"), form, f"a {table} is one bit and has no other format")
+            self._report.add((*path, "format"), form, f"a {_SAID[table]} is one bit and has no other format")
             return None
         if not form:
-            self._report.add(
-                (*path, "format"), "", "is missing; it says how the value is written, like float32"
-            )
+            self._report.add((*path, "format"), "", "is missing; it says how the value is written, like float32")
         return form or None
 
     def _keys_fit(self, path: Path_, entry: Entry, form: str, table: str) -> bool:
@@ -111,9 +111,7 @@ class Entries:
             if is_needed and entry[key] is None:
                 self._report.add((*path, key), "", f"is missing; the format {form} needs it")
             elif entry[key] is not None and not is_needed:
-                self._report.add(
-                    (*path, key), entry[key], f"has no meaning for the format {form} of this {table}"
-                )
+                self._report.add((*path, key), entry[key], f"has no meaning for a {_SAID[table]} of the format {form}")
         if form in {"bit", "string"}:
             for key, default in (("scale", 1), ("offset", 0), ("sentinels", ()), ("range", None)):
                 if entry[key] != default:
@@ -130,14 +128,10 @@ class Entries:
         start = entry["register"] - (self._profile.get("first_register") or 0)
         if not 0 <= start <= ADDRESSES - count:
             allowed = f"{-start + entry['register']} to {ADDRESSES - count - start + entry['register']}"
-            self._report.add(
-                (*path, "register"), entry["register"], f"allowed: {allowed} (address 0 to 65535)"
-            )
+            self._report.add((*path, "register"), entry["register"], f"allowed: {allowed} (address 0 to 65535)")
             return None
         if table not in BIT_TABLES and count > (self._profile.get("max_block") or ADDRESSES):
-            self._report.add(
-                path, f"{count} registers", "does not fit into one request of max_block registers"
-            )
+            self._report.add(path, f"{count} registers", "does not fit into one request of max_block registers")
             return None
         return Place(Block(table, start, count), number._replace(order=order))
 
@@ -160,7 +154,7 @@ class Entries:
 
     def _status_keys_fit(self, path: Path_, entry: Entry, table: str) -> None:
         if table in BIT_TABLES and entry["values"]:
-            self._report.add((*path, "values"), "", f"has no meaning for a {table}; use bits or clear_bits")
+            self._report.add((*path, "values"), "", f"has no meaning for a {_SAID[table]}; use bits or clear_bits")
         for key in ("bits", "clear_bits"):
             if entry["format"] == "float32" and entry[key]:
                 self._report.add((*path, key), "", "has no meaning for the format float32; use values")
