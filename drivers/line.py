@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ANSWER_LIMIT = 64 * 1024
 REOPEN_FIRST_S, REOPEN_MOST_S = 0.5, 30.0
 SILENT_ASKS_BEFORE_REOPEN = 3
-LATE_TIMEOUTS, LATE_LEAST_S = 2, 0.5
+LATE_TIMEOUTS, LATE_LEAST_S = 2, 1.0
 """An answer that is this late, in timeouts and at least in seconds after its timeout, comes no more."""
 GLITCH = 3
 """So few bytes after an answer are a line driver switching off, not another answer."""
@@ -100,8 +100,8 @@ class Line:
         try:
             self._settle(sender)
             self._send(request)
-            answer = self._answer(request, complete, timeout_s)
-            self._confirm(sender, timeout_s)
+            answer, surplus = self._answer(request, complete, timeout_s)
+            self._confirm(sender, answer, surplus, timeout_s)
         except (NoAnswer, BadAnswer):
             self._fence(sender, timeout_s)
             self._renew_if_torn()
@@ -132,7 +132,7 @@ class Line:
         self._open()
         try:
             self._drop_arrived()
-            return self._receive(complete, self.timing.timeout_s if timeout_s is None else timeout_s)
+            return self._receive(complete, self.timing.timeout_s if timeout_s is None else timeout_s)[0]
         except NoAnswer:
             self._renew_if_torn()
             raise
@@ -177,12 +177,14 @@ class Line:
             self.trace(">", request)
         self._port.write(request)
 
-    def _answer(self, request: bytes, complete: Complete, timeout_s: float) -> bytes:
+    def _answer(self, request: bytes, complete: Complete, timeout_s: float) -> tuple[bytes, bytes]:
         if self.echo == "none":
             return self._receive(complete, timeout_s)
-        return self._receive(after_echo(request, complete), timeout_s)[len(request) :]
+        answer, surplus = self._receive(after_echo(request, complete), timeout_s)
+        return answer[len(request) :], surplus
 
-    def _receive(self, complete: Complete, timeout_s: float) -> bytes:
+    def _receive(self, complete: Complete, timeout_s: float) -> tuple[bytes, bytes]:
+        """Give the answer and what came behind it in the same moment."""
         deadline = self._now_s() + timeout_s
         data = b""
         while True:
@@ -194,7 +196,7 @@ class Line:
                 data += chunk
                 if length := complete(data):
                     self.noise_bytes += len(data) - length
-                    return data[:length]
+                    return data[:length], data[length:]
             if len(data) > ANSWER_LIMIT:
                 raise BadAnswer(f"more than {ANSWER_LIMIT // 1024} KiB without an end")
             if self._now_s() >= deadline:
@@ -227,17 +229,18 @@ class Line:
             if self._now_s() > at_most:
                 raise BadAnswer("the line is never silent: something on it talks without end")
 
-    def _confirm(self, sender: int, timeout_s: float) -> None:
-        """Trust an instrument whose answer failed to come only if nothing follows this one."""
+    def _confirm(self, sender: int, answer: bytes, surplus: bytes, timeout_s: float) -> None:
+        """Trust an instrument whose answer failed to come only if nothing, or just the same, follows this one."""
         if sender not in self._doubt:
             return
         del self._doubt[sender]
         deadline = self._now_s() + timeout_s
-        followed = self.noise_bytes + GLITCH
         while (left := deadline - self._now_s()) > 0:
-            self._drop(self._port.read(left))
-            if self.noise_bytes > followed:
-                raise BadAnswer("the answer was followed by another: it belonged to an earlier question")
+            arrived = self._port.read(left)
+            self._drop(arrived)
+            surplus += arrived
+        if len(surplus) > GLITCH and surplus != answer:
+            raise BadAnswer("the answer was followed by another: it belonged to an earlier question")
 
     def _drop_arrived(self) -> None:
         for _ in range(ANSWER_LIMIT // 64):

@@ -180,10 +180,8 @@ class UrlPort(SerialPort):
         self, url: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1
     ) -> None:
         super().__init__(url)
-        # A change of the timeout would be negotiated with the far side, so it is short and stays.
-        self._open_port = lambda: serial.serial_for_url(
-            url, baud, bits, PARITIES[parity], stop, timeout=0.02, write_timeout=5
-        )
+        # A change of the timeout would be negotiated with the far side, so it is short and stays; none for writing.
+        self._open_port = lambda: serial.serial_for_url(url, baud, bits, PARITIES[parity], stop, timeout=0.02)
 
     def read(self, timeout_s: float) -> bytes:
         """Read what is there; such a port has no descriptor to wait on, so pyserial waits in short turns."""

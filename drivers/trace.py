@@ -1,15 +1,14 @@
-"""The form in which bytes on a line are written down: the trace of the daemon and the transcript of a test.
+r"""The form in which bytes on a line are written down: the trace of the daemon and the transcript of a test.
 
     > "lrec\r"                 sent, when it reads as text
     < 01 03 04 3F 80 00 00 F7 CF    received, when it does not
+
+Text is quoted, with backslashes before what does not print.
 """
 
 from __future__ import annotations
 
 import re
-
-
-
 
 _ESCAPES = {0x0D: "\\r", 0x0A: "\\n", 0x09: "\\t", 0x22: '\\"', 0x5C: "\\\\"}
 _UNESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
