@@ -84,9 +84,7 @@ class Number(NamedTuple):
         words = range(register, register + self.registers)
         turned = (1, 0) if self.order in {"BADC", "DCBA"} else (0, 1)
         return [
-            2 * word + byte
-            for word in (words[::-1] if self.order in {"CDAB", "DCBA"} else words)
-            for byte in turned
+            2 * word + byte for word in (words[::-1] if self.order in {"CDAB", "DCBA"} else words) for byte in turned
         ]
 
 

@@ -95,9 +95,7 @@ class ProfileDriver:
         """List the requests as they are before an instrument has refused any."""
         blocks = [part.block for part in requests((place.block for place in self._places), self._limits)]
         return [
-            Exchange(
-                f"{block.table} {block.start} to {block.start + block.count - 1}", *frame_sizes(framer, block)
-            )
+            Exchange(f"{block.table} {block.start} to {block.start + block.count - 1}", *frame_sizes(framer, block))
             for block in blocks
         ]
 
@@ -145,9 +143,7 @@ def _decoder(block: Block, places: Sequence[Place]) -> tuple[list[int], Callable
     """Give the places that lie within a block, and what decodes them."""
     inside = {index: place for index, place in enumerate(places) if _is_within(place.block, block)}
     if block.table not in BIT_TABLES:
-        return list(inside), Decoder(
-            [(place.block.start - block.start, place.number) for place in inside.values()]
-        )
+        return list(inside), Decoder([(place.block.start - block.start, place.number) for place in inside.values()])
     spans = [(place.block.start - block.start, (1 << place.block.count) - 1) for place in inside.values()]
 
     def bits(data: bytes) -> list[int]:
