@@ -117,6 +117,7 @@ def test_a_digit_above_nine_in_bcd_is_no_value():
 @example(1e-45)
 @example(3.4028234663852886e38)
 @example(16777217.0)
+@example(2.0**-47)  # below a power of two the steps are half as wide
 @example(0.0009765625)
 def test_a_float32_has_the_fewest_digits_that_still_mean_it(value):
     """No shorter decimal gives the same float32."""
@@ -189,6 +190,11 @@ def test_a_sentinel_is_no_value(data, number):
     """Sentinels are compared before scale and offset."""
     assert decoded(bytes.fromhex(data), number) is None
     assert decoded(bytes(len(data) // 2), number) is not None
+
+
+def test_a_sentinel_that_no_float32_can_be_is_allowed():
+    """A number from a manual for all kinds of units does no harm."""
+    assert decoded(bytes.fromhex("42CAA3D7"), Number("float32", sentinels=(1e300, -1e300))) == 101.32
 
 
 def test_one_bit_of_a_register_is_zero_or_one():
