@@ -23,8 +23,8 @@ newest that the instrument stored, so its averaging period is its age. Status bi
 set and no reason to doubt a value; the other alarms flag what they are about, and the concentration if it
 depends on it. Service mode flags everything.
 
-Line: 9600 8N1, or TCP 9880. A 49C wants 0.25 s of silence between commands; its first command may stay
-unanswered.
+Line: 9600 8N1, or TCP 9880. A 49C wants 0.25 s of silence between commands (`silence` of the line) and may leave the
+first one after a pause unanswered: `wake = "flags"` spends one on that.
 
 Source: Thermo 49C-PS, 42i, 48i and SHARP manuals; records of a 49i captured by mkndaq (tests/data/tei49i,
 sums recomputed); bits and quirks from forge (acquire_thermo49). Not confirmed on hardware: 42i, 43i, 48i,
@@ -35,11 +35,12 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drivers.checksum import sum16
 from drivers.driver import Exchange
-from drivers.errors import BadAnswer, Refused
+from drivers.errors import BadAnswer, NoAnswer, Refused
 from drivers.fields import Choice, Key, Table
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
@@ -112,6 +113,7 @@ OPTIONS = Table(
         "checksum", Choice("required", "none"), "none", doc="required after `set format 01` on the instrument"
     ),
     Key("prefix", Choice("address", "none"), "address", doc="the byte 128 + address before each command"),
+    Key("wake", Choice("none", "flags"), "none", doc="flags: ask for them first, answered or not"),
     Key("unit", Choice("ppb", "ppm", "ug/m3", "mg/m3"), "", doc="the instrument's gas unit; ppb, for CO ppm"),
 )
 
@@ -140,6 +142,7 @@ class CLink:
         if not self._items:
             raise ValueError(f'the {command} of a {model} is not documented; allowed: command = "individual"')
         self._has_prefix = options["prefix"] == "address"
+        self._wakes = options["wake"] == "flags"
         self._knows_bits = MODELS[model] is _O3
         self.has_checksum = options["checksum"] == "required"
         self._gas_unit = options["unit"] or _DEFAULT_UNIT.get(model, "ppb")
@@ -148,15 +151,22 @@ class CLink:
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Ask for the record, or for one value after the other and the status word last."""
+        if self._wakes:
+            with suppress(NoAnswer):
+                self._ask(line, address, "flags")
         values = self._read_record(line, address) if self._record else self._read_each(line, address)
         return self._samples(*values)
 
     def plan(self, framer: str) -> list[Exchange]:
         """One record of at most 400 characters, or one command of 60 for each channel."""
         del framer
+        words = ["flags"] if self._wakes else []
         if self._record:
-            return [Exchange(self._record, len(self._record) + 2, 400)]
-        words = [*(item.command for item in self._items), "flags"]
+            return [
+                *(Exchange(word, len(word) + 2, 60) for word in words),
+                Exchange(self._record, len(self._record) + 2, 400),
+            ]
+        words += [*(item.command for item in self._items), "flags"]
         return [Exchange(word, len(word) + 2, 60) for word in words]
 
     def _read_record(self, line: Line, address: int) -> tuple[list[Value], str]:

@@ -219,30 +219,43 @@ class Rfc2217Server:
         self.settings: list[int] = []
         threading.Thread(target=self._serve, daemon=True).start()
 
+    def drop(self) -> None:
+        """End the connection that there is; the next one is taken."""
+        self._connection.shutdown(socket.SHUT_RDWR)
+
     def stop(self) -> None:
-        """Close the door; a connection ends with its client."""
+        """Close the door and end the connection."""
+        self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        with contextlib.suppress(OSError):
+            self.drop()
 
     def _serve(self) -> None:
-        connection, _ = self._server.accept()
+        with contextlib.suppress(OSError):  # stopped
+            while True:
+                self._connection, _ = self._server.accept()
+                self._take(self._connection)
+
+    def _take(self, connection: socket.socket) -> None:
         lock = threading.Lock()
         writer = type("Writer", (), {"write": lambda _, data: self._send(connection, lock, data)})()
         manager = serial.rfc2217.PortManager(self._serial, writer)
-        threading.Thread(target=self._to_network, args=(manager, connection, lock), daemon=True).start()
+        to_network = threading.Thread(target=self._to_network, args=(manager, connection, lock), daemon=True)
+        to_network.start()
         with contextlib.suppress(OSError):  # the client has gone
             while data := connection.recv(1024):
                 self._serial.write(b"".join(manager.filter(data)))
                 self.settings.append(self._serial.baudrate)
+        connection.close()
+        to_network.join(5)
 
     def _to_network(
         self, manager: serial.rfc2217.PortManager, connection: socket.socket, lock: threading.Lock
     ) -> None:
-        try:
-            while True:
+        with contextlib.suppress(OSError):
+            while connection.fileno() >= 0:
                 if data := self._serial.read(self._serial.in_waiting or 1):
                     self._send(connection, lock, b"".join(manager.escape(data)))
-        except OSError:
-            return
 
     @staticmethod
     def _send(connection: socket.socket, lock: threading.Lock, data: bytes) -> None:

@@ -345,6 +345,10 @@ def test_rtu_over_rfc2217_sets_the_far_port_and_reads(tmp_path):
     line = Line("far", UrlPort(server.url, baud=19200), framer="rtu", timing=Timing(1))
     assert [read_block(line, 1, BLOCK) for _ in range(3)] == [EXPECTED] * 3
     assert server.settings[-1] == 19200
+    server.drop()
+    with pytest.raises(LineDown):
+        read_block(line, 1, BLOCK)
+    assert eventually(lambda: read_block(line, 1, BLOCK)) == EXPECTED
     line.close()
     server.stop()
     with pytest.raises(LineDown):

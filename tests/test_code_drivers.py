@@ -1,0 +1,72 @@
+"""What options of the code drivers mean, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from drivers import registry
+from drivers.errors import ConfigError
+from drivers.line import Line
+from drivers.transcript import Transcript, TranscriptPort
+
+ONE = {"001": {"name": "pm10", "parameter": "PM10", "unit": "ug/m3"}}
+
+
+def read(name: str, options: dict[str, object], text: str) -> list[object]:
+    """Read once over a conversation and give the values."""
+    port = TranscriptPort(Transcript(text).polls[0].entries)
+    line = Line("played", port, now_s=port.now_s)
+    samples = registry.load(name, options).read(line, 1)
+    port.finish()
+    return [sample.value for sample in samples]
+
+
+def test_a_record_that_no_manual_shows_is_refused_in_words():
+    """The SHARP has single commands only; the file's mistake says so."""
+    with pytest.raises(ConfigError, match='command = "individual"'):
+        registry.load("thermo_c_link", {"model": "5014i"})
+
+
+@pytest.mark.parametrize(
+    ("model", "unit"), [("42i", "ppb"), ("43c", "ppb"), ("48i", "ppm"), ("48c", "ppm"), ("49i", "ppb")]
+)
+def test_the_gas_unit_of_an_analyzer_is_its_makers_unless_set(model, unit):
+    """Thermo ships CO in ppm and the rest in ppb."""
+    assert registry.load("thermo_c_link", {"model": model}).channels[0].unit == unit
+    chosen = registry.load("thermo_c_link", {"model": model, "unit": "mg/m3"})
+    assert chosen.channels[0].unit == "mg/m3"
+    assert chosen.channels[-1].unit == ""
+
+
+@pytest.mark.parametrize(("rule", "value"), [("implied_decimal", 20.99), ("integer", 20990)])
+def test_the_value_rule_decides_what_four_digits_mean(rule, value):
+    """The same frame is a thousand times more under the other rule."""
+    text = '> "\\x02DA\\r"\n< "\\x02MD01 001 +2099+01 00 00 000 000000\\r"'
+    assert read("bayern_hessen", {"value_rule": rule, "framing": "stx_cr", "channels": ONE}, text) == [value]
+
+
+@pytest.mark.parametrize(
+    ("framing", "text"),
+    [
+        ("cr", '> "DA\\r"\n< "MD01 001 +1000+01 00 00 000 000000\\r"'),
+        ("stx_cr", '> "\\x02DA\\r"\n< "\\x02MD01 001 +1000+01 00 00 000 000000\\r"'),
+        ("etx", '> "\\x02DA\\x0304"\n< "\\x02MD01 001 +1000+01 00 00 000 000000\\x03??"'),
+        ("etx_bcc", '> "\\x02DA\\x0304"\n< "\\x02MD01 001 +1000+01 00 00 000 000000\\x0308"'),
+    ],
+)
+def test_frames_end_as_the_option_says(framing, text):
+    """CR, ETX with a sum that is not looked at, ETX with a sum."""
+    assert read(
+        "bayern_hessen", {"value_rule": "implied_decimal", "framing": framing, "channels": ONE}, text
+    ) == [10]
+
+
+@pytest.mark.parametrize(
+    ("unit", "letter", "check"),
+    [("m/s", "M", "16"), ("kn", "N", "15"), ("km/h", "K", "10"), ("ft/min", "F", "1D")],
+)
+def test_the_anemometers_unit_letter_is_the_one_set(unit, letter, check):
+    """The channel has the unit of the letter."""
+    text = f'< "\\x02Q,229,002.74,{letter},00,\\x03{check}\\r\\n"'
+    assert read("gill_windsonic", {"unit": unit}, text) == [229, 2.74]
+    assert registry.load("gill_windsonic", {"unit": unit}).channels[1].unit == unit
