@@ -149,6 +149,7 @@ LINE = Table(
         "0s",
         doc="least silence between requests; on rtu never less than 3.5 characters",
     ),
+    Key("echo", Choice("none", "local"), "none", doc="local: the adapter hears itself, requests come back"),
     Key("max_block", Integer(1, 125), 125, doc="most registers that one request may ask for"),
     advice={
         "port": 'unknown key; write serial = "/dev/serial/by-id/…" or tcp = "host:port"',

@@ -66,6 +66,7 @@ def _line(name: str, raw: Raw, report: Report) -> LineSettings | None:
         timeout_s=raw["timeout"],
         silence_s=max(raw["silence"], least_s),
         max_block=raw["max_block"],
+        echo=raw["echo"] or "none",
         char_time_s=char_s,
     )
 

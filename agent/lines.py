@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def open_line(settings: LineSettings, trace: Trace | None = None) -> Line:
     """Make the line; its port is opened by the first conversation, and raises LineDown then."""
     timing = Timing(settings.timeout_s, settings.silence_s)
-    return Line(settings.name, _port(settings), framer=settings.framer, timing=timing, trace=trace)
+    port, framer = _port(settings), settings.framer
+    return Line(settings.name, port, framer=framer, echo=settings.echo, timing=timing, trace=trace)
 
 
 def _port(settings: LineSettings) -> Port:

@@ -67,7 +67,8 @@ class LineSettings:
     """One line. `kind` is `tcp`, `serial` or `rfc2217`; `where` the host, the path or the URL.
 
     `silence_s` is what the line needs between conversations; `char_time_s` the time of one character on its wire,
-    0 where the wire has no baud rate. `max_block` bounds the registers of one request.
+    0 where the wire has no baud rate. `max_block` bounds the registers of one request; `echo` is `local`
+    where the adapter hears itself.
     """
 
     name: str
@@ -83,6 +84,7 @@ class LineSettings:
     silence_s: float
     max_block: int
     char_time_s: float
+    echo: str = "none"
 
     @property
     def speaks_modbus(self) -> bool:

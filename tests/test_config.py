@@ -438,3 +438,14 @@ def test_a_secret_that_is_not_there_stops_the_start(site):
     found = [str(problem) for problem in secret_problems(load(site))]
     assert len([one for one in found if "ca_file" in one and "No such file" in one]) == 1
     assert any("password_file" in one and "not a regular file" in one for one in found)
+
+
+def test_an_adapter_that_hears_itself_is_told_by_its_line(tmp_path: Path) -> None:
+    """`echo = "local"` reaches the line that is opened; nothing else does."""
+    (tmp_path / "station.toml").write_text(
+        '[station]\nid = "DL-001"\nname = "Xigang"\n[broker]\nurl = "mqtt://127.0.0.1:1883"\n'
+        '[lines.a]\nserial = "/dev/serial/by-path/x"\necho = "local"\n'
+        '[lines.b]\nserial = "/dev/serial/by-path/y"\n'
+    )
+    lines = load(tmp_path).lines
+    assert [open_line(lines[name]).echo for name in ("a", "b")] == ["local", "none"]
