@@ -70,6 +70,7 @@ class Session:
         self._events = events
         self._greeting: SimpleQueue[tuple[int, str, Properties | None]] = SimpleQueue()
         self._is_closing = False
+        self._lost: SessionLost | None = None
         self._client = _client(broker.client_id, broker.protocol)
         if will:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
@@ -81,19 +82,19 @@ class Session:
 
     def connect(self) -> None:
         """Connect and wait for the broker's welcome. Raises SessionLost with one clear reason."""
-        host, port = self.broker.host, self.broker.port
         try:
             self._prepare(self._client)
-            self._client.connect(host, port, round(self.broker.keepalive_s), **self._greeting_words())
+            broker = self.broker
+            self._client.connect(broker.host, broker.port, round(broker.keepalive_s), **self._greeting_words())
         except (OSError, ValueError) as error:
-            raise SessionLost(f"broker {host}:{port}: {_why(error)}") from error
+            raise self._error(_why(error)) from error
         self._client.loop_start()
         try:
             reason, text, properties = self._greeting.get(timeout=self.broker.connect_timeout_s)
         except Empty:
-            raise SessionLost(f"broker {host}:{port}: accepts the connection but does not answer") from None
+            raise self._error("accepts the connection but does not answer") from None
         if reason >= 0x80:
-            raise SessionLost(f"broker {host}:{port}: {text}")
+            raise self._error(text)
         self._obey(properties)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, encoding: str = "") -> int:
@@ -106,7 +107,7 @@ class Session:
                 properties.UserProperty = ("content-encoding", encoding)
         sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         if sent.rc != 0:
-            raise SessionLost(f"connection lost while sending (paho code {sent.rc})")
+            raise self._lost or self._error("connection lost")
         return sent.mid
 
     def close(self) -> None:
@@ -137,12 +138,17 @@ class Session:
             password = broker.password_file.read_text(encoding="utf-8").rstrip("\n") if broker.password_file else None
             client.username_pw_set(broker.username, password)
         if broker.uses_tls:
-            client.tls_set(
-                _text(broker.ca_file),
-                _text(broker.certificate_file),
-                _text(broker.key_file),
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
+            self._trust(client, broker.ca_file, broker.certificate_file, broker.key_file)
+
+    def _trust(self, client: Client, ca_file: Path | None, certificate: Path | None, key: Path | None) -> None:
+        named = [file for file in (ca_file, certificate, key) if file]
+        for file in named:
+            file.open("rb").close()  # its error names the file, that of the library does not
+        try:
+            client.tls_set(_text(ca_file), _text(certificate), _text(key), tls_version=ssl.PROTOCOL_TLS_CLIENT)
+        except ssl.SSLError as error:
+            text = f"{', '.join(map(str, named))}: not certificates and a key that fit ({error.reason})"
+            raise self._error(text) from error
 
     def _greeting_words(self) -> dict[str, Any]:
         if self.broker.protocol != "5":
@@ -155,6 +161,9 @@ class Session:
         self.window = min(self.window, getattr(properties, "ReceiveMaximum", 65535))
         self.packet_limit = min(self.packet_limit, getattr(properties, "MaximumPacketSize", self.packet_limit))
 
+    def _error(self, text: str, *, is_taken_over: bool = False) -> SessionLost:
+        return SessionLost(f"broker {self.broker.host}:{self.broker.port}: {text}", is_taken_over=is_taken_over)
+
     def _on_connect(
         self, _client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
@@ -164,11 +173,11 @@ class Session:
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, reason: ReasonCode, _props: Properties | None
     ) -> None:
-        by = "broker ended the session" if flags.is_disconnect_packet_from_server else "connection lost"
-        error = SessionLost(f"{by}: {reason}", is_taken_over=reason.value == _TAKEN_OVER)
-        self._greeting.put((0x80, str(error), None))
+        what = f"ended the session: {reason}" if flags.is_disconnect_packet_from_server else "connection lost"
+        self._lost = self._error(what, is_taken_over=reason.value == _TAKEN_OVER)
+        self._greeting.put((0x80, what, None))
         if not self._is_closing:
-            self._events.put(Lost(self, error))
+            self._events.put(Lost(self, self._lost))
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties
@@ -233,6 +242,10 @@ def _why(error: BaseException) -> str:
         return f"its certificate is not accepted: {error.verify_message}"
     if isinstance(error, socket.gaierror):
         return f"its name cannot be resolved: {error.strerror}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {error.reason or error}"
     if isinstance(error, TimeoutError):
         return "does not answer"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

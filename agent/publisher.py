@@ -7,7 +7,7 @@ A record is delivered when its PUBACK says so, and a session is judged by its ac
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
@@ -16,6 +16,7 @@ from agent.message import Encoder, compressed
 from agent.mqtt import Acknowledged, Lost, Session, SessionLost
 from agent.spool import Reader
 from agent.times import iso
+from agent.troubles import Troubles
 from drivers.clock import monotonic_s
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ STATE_AT_MOST_EVERY_S = 5.0
 TAKEN_OVER_PAUSE_S = 20.0
 MESSAGE_MARGIN = 1024
 """Bytes of a packet that are not its message: topic and properties."""
-STEADY_SESSION_S = 60.0
-"""A session that lived this long begins the back-off anew."""
+REFUSED_AGAIN_S = 60.0
+GOODBYE_S = 0.7
 
 
 class Documents(NamedTuple):
@@ -43,6 +44,7 @@ class Documents(NamedTuple):
 
 
 class _Sent(NamedTuple):
+    topic: str
     parcel: Parcel | None
     at_s: float
 
@@ -62,10 +64,11 @@ class Publisher:
         self.turned_s = monotonic_s()
         self._station, self._broker, self._path, self._settle = station, broker, spool, settle
         self._name = f"broker {broker.host}:{broker.port}"
-        self._documents, self._say = documents, say
+        self._documents, self._troubles = documents, Troubles(self._name, say)
         self._events: SimpleQueue[Any] = SimpleQueue()
         self._in_flight: dict[int, _Sent] = {}
         self._current: Session | None = None
+        self._heard_s = self._tried_s = monotonic_s()
         self._is_stopping = False
         self._state_s = 0.0
         self._state_said = b""
@@ -97,7 +100,6 @@ class Publisher:
             retry=retry_if_exception_type(SessionLost),
             stop=lambda _state: self._is_stopping,
             sleep=self._wait,
-            before_sleep=self._complain,
             reraise=True,
         )
 
@@ -109,14 +111,11 @@ class Publisher:
         is_taken_over = isinstance(error, SessionLost) and error.is_taken_over
         return max(pause_s, min(TAKEN_OVER_PAUSE_S, most_s)) if is_taken_over else pause_s
 
-    def _complain(self, state: RetryCallState) -> None:
-        error = cast("SessionLost", state.outcome.exception()) if state.outcome else SessionLost("")
-        advice = "; another client uses this client id: give each station its own" if error.is_taken_over else ""
-        self._say.broke("broker", f"{error}{advice}; records are kept and sent later")
-
     def _session(self) -> None:
         """Hold one session. Returns after a steady one, raises SessionLost after a short one."""
-        began_s = monotonic_s()
+        if self._is_stopping:
+            return
+        self._troubles.began()
         session = self._current = Session(self._broker, self._events, self._will())
         try:
             session.connect()
@@ -124,30 +123,34 @@ class Publisher:
             self._serve(session)
         except SessionLost as error:
             session.abandon()
-            if monotonic_s() - began_s < STEADY_SESSION_S:
+            self._troubles.lost(error)
+            if not self._troubles.is_steady:
                 raise
-            self._say.broke("broker", f"{error}; records are kept and sent later")
         finally:
             self._current = None
             self._in_flight.clear()
 
     def _begin(self, session: Session) -> None:
-        self._say.mended("broker", f"{self._name}: connected again")
         while (event := self._next_event(0)) is not None:
             self._take(event)
-        limit = min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN)
-        self._lanes.begin_session(limit)
+        self._heard_s = monotonic_s()
+        self._begin_lanes(session)
         self._state_said = b""
         self._send_document(session, "catalog", self._documents.catalog())
 
+    def _begin_lanes(self, session: Session) -> None:
+        self._tried_s = monotonic_s()
+        self._lanes.begin_session(min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN))
+
     def _serve(self, session: Session) -> None:
         while not self._is_stopping:
-            self._fill(session)
             self._tell_state(session)
+            self._fill(session)
             self._take(self._next_event(TURN_S))
             while (event := self._next_event(0)) is not None:
                 self._take(event)
-            self._check_age()
+            self._judge()
+            self._try_refused_again(session)
         self._take_leave(session)
 
     def _fill(self, session: Session) -> None:
@@ -159,21 +162,26 @@ class Publisher:
             self._send(session, "backfill", parcel)
 
     def _send(self, session: Session, lane: str, parcel: Parcel) -> None:
-        payload = self._encoder.message(parcel.records)
-        encoding = ""
+        payload, encoding, topic = self._encoder.message(parcel.records), "", self._topic(lane)
         if lane == "backfill" and session.compresses:
             payload, encoding = compressed(payload), "gzip"
-        mid = session.publish(self._topic(lane), payload, encoding=encoding)
-        self._in_flight[mid] = _Sent(parcel, monotonic_s())
+        if len(payload) > session.packet_limit - MESSAGE_MARGIN:
+            self._lanes.was_refused(parcel)
+            self._troubles.too_large(topic, session.packet_limit, parcel.first)
+            return
+        mid = session.publish(topic, payload, encoding=encoding)
+        self._in_flight[mid] = _Sent(topic, parcel, monotonic_s())
 
-    def _send_document(self, session: Session, name: str, payload: bytes) -> None:
-        mid = session.publish(self._topic(name), payload, retain=True)
-        self._in_flight[mid] = _Sent(None, monotonic_s())
+    def _send_document(self, session: Session, name: str, payload: bytes) -> int:
+        topic = self._topic(name)
+        mid = session.publish(topic, payload, retain=True)
+        self._in_flight[mid] = _Sent(topic, None, monotonic_s())
+        return mid
 
     def _tell_state(self, session: Session) -> None:
         """Publish the state when it changed, not too often, and now and then anyway."""
         age_s = monotonic_s() - self._state_s
-        if age_s < STATE_AT_MOST_EVERY_S and self._state_said:
+        if (age_s < STATE_AT_MOST_EVERY_S and self._state_said) or len(self._in_flight) >= session.window:
             return
         payload = self._documents.state(True, self._delivery())
         if age_s >= STATE_EVERY_S or _steady_part(payload) != _steady_part(self._state_said):
@@ -190,14 +198,23 @@ class Publisher:
         }
 
     def _take_leave(self, session: Session) -> None:
-        """Give acknowledgements a moment, say goodbye, and close."""
-        deadline = monotonic_s() + 0.7
+        """Give acknowledgements a moment, say goodbye, and close; unheard, leave the goodbye to the will."""
+        deadline = monotonic_s() + GOODBYE_S
         self._fill(session)
-        mid = session.publish(self._topic("state"), self._documents.state(False, self._delivery()), retain=True)
-        self._in_flight[mid] = _Sent(None, monotonic_s())
-        while self._in_flight and (left := deadline - monotonic_s()) > 0:
+        self._await(lambda: len(self._in_flight) < session.window, deadline)
+        if len(self._in_flight) >= session.window:
+            session.abandon()
+            return
+        goodbye = self._send_document(session, "state", self._documents.state(False, self._delivery()))
+        self._await(lambda: not self._in_flight, deadline)
+        if goodbye in self._in_flight:
+            session.abandon()
+        else:
+            session.close()
+
+    def _await(self, condition: Callable[[], bool], deadline: float) -> None:
+        while not condition() and (left := deadline - monotonic_s()) > 0:
             self._take(self._next_event(left))
-        session.close()
 
     def _next_event(self, timeout_s: float) -> Any:
         self.turned_s = monotonic_s()
@@ -216,22 +233,29 @@ class Publisher:
 
     def _acknowledge(self, event: Acknowledged) -> None:
         sent = self._in_flight.pop(event.mid, None)
-        if sent is None or sent.parcel is None:
+        if sent is None:
             return
-        if event.reason < 0x80:
+        self._heard_s = monotonic_s()
+        if event.reason >= 0x80:
+            self._troubles.refused(sent.topic, event.text)
+            if sent.parcel:
+                self._lanes.was_refused(sent.parcel)
+            return
+        self._troubles.accepted(sent.topic)
+        if sent.parcel:
             self._lanes.acknowledged(sent.parcel)
-            return
-        self._lanes.was_refused(sent.parcel)
-        self._say.broke(
-            f"refused {event.reason:#x}",
-            f"broker refuses messages: {event.text}; they are kept and tried again "
-            f"(first seq {sent.parcel.first} to {sent.parcel.last})",
-        )
 
-    def _check_age(self) -> None:
+    def _judge(self) -> None:
+        """End a session in which nothing is acknowledged; a message behind many others on a slow link may take long."""
         oldest = next(iter(self._in_flight.values()), None)
-        if oldest and monotonic_s() - oldest.at_s > self._broker.ack_timeout_s:
+        limit_s = monotonic_s() - self._broker.ack_timeout_s
+        if oldest and max(oldest.at_s, self._heard_s) < limit_s:
             raise SessionLost(f"{self._name}: acknowledged nothing for {self._broker.ack_timeout_s:g} s")
+        self._troubles.goes_on()
+
+    def _try_refused_again(self, session: Session) -> None:
+        if self._lanes.refused and not self._in_flight and monotonic_s() - self._tried_s > REFUSED_AGAIN_S:
+            self._begin_lanes(session)
 
     def _wait(self, seconds: float) -> None:
         """Wait between attempts, learning of commits, ended by stop."""

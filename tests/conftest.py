@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from brokers import Mosquitto, Platform
 
 from agent.spool import Spool
 
@@ -39,3 +40,26 @@ def small_disk(tmp_path):
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """Give a running broker; it may be stopped and started again."""
+    broker = Mosquitto(tmp_path / "broker").start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def platform(broker):
+    """Give a subscriber to everything that stations send."""
+    platform = Platform(broker.port)
+    yield platform
+    platform.close()
+
+
+@pytest.fixture
+def lines(caplog):
+    """Give a function that lists what was logged."""
+    caplog.set_level("INFO", "stationd")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "stationd"]

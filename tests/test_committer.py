@@ -10,7 +10,7 @@ from waiting import until
 from agent import committer as committer_module
 from agent.committer import Committer, Retention
 from agent.record import Record, event, measured
-from agent.spool import Reader, Spool
+from agent.spool import Reader, Spool, SpoolError
 from agent.timekeeper import Timekeeper
 from drivers.clock import Moment, now
 from drivers.sample import Sample
@@ -33,7 +33,7 @@ def running(committer):
     def root():
         try:
             committer.run()
-        except Exception as error:
+        except SpoolError as error:
             errors.append(error)
 
     thread = threading.Thread(target=root)
