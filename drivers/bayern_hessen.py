@@ -92,7 +92,7 @@ class BayernHessen:
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Ask once; every id of the configuration must be in the answer, others are passed over."""
-        answer = line.ask(self._request(address), self._complete, address=address)
+        answer = line.ask(self._request(address), self._complete)
         records = self._records(self._body(answer))
         if missing := [key for key in self._ids if key not in records]:
             raise BadAnswer(f"no value with id {', '.join(missing)} in the answer")

@@ -2,9 +2,9 @@
 
 A late answer is one that comes when its question was given up. What tells it apart differs:
 
-    tcp          its transaction number; after a damaged or torn frame the stream is left, for a new connection
-    rtu, ascii   nothing, but who sent it: that instrument is not asked again until the answer must have died out
-    none         nothing at all: nobody on the line is asked until then
+    Modbus TCP          its transaction number; a torn stream is left, for a new connection
+    Modbus RTU, ASCII   who sent it: that instrument is not asked again until the answer must have died out
+    text, others        nothing: nobody is asked in such a protocol until then
 
 Died out means that no answer takes longer than three timeouts. Against one that does: the first answer after
 the wait counts only if no other follows it, for an instrument that was stuck answers all that it was asked at once.
@@ -36,6 +36,8 @@ LATE_TIMEOUTS, LATE_LEAST_S = 2, 1.0
 GLITCH = 3
 """So few bytes after an answer are a line driver switching off, not another answer."""
 NEVER_SILENT_S = 1.0
+ANYONE = -1
+"""In place of an address, where answers do not say who sends them."""
 
 
 class Timing(NamedTuple):
@@ -88,14 +90,20 @@ class Line:
         return 0.0 if self._is_open else max(0.0, self._reopen_at - self._now_s())
 
     def ask(
-        self, request: bytes, complete: Complete, *, address: int = 0, timeout_s: float | None = None
+        self,
+        request: bytes,
+        complete: Complete,
+        *,
+        address: int | None = None,
+        timeout_s: float | None = None,
     ) -> bytes:
         """Send a request and give the whole answer.
 
-        `address` tells whose answer it is, for the fence. Raises NoAnswer, BadAnswer or LineDown.
+        `address` is given where the answer names its sender and `complete` passes over others, as in Modbus.
+        Raises NoAnswer, BadAnswer or LineDown.
         """
         timeout_s = self.timing.timeout_s if timeout_s is None else timeout_s
-        sender = address if self.framer in {"rtu", "ascii"} else 0
+        sender = ANYONE if address is None else address
         self._open()
         try:
             self._settle(sender)
@@ -117,7 +125,7 @@ class Line:
         """Send a request that is never answered. Raises BadAnswer if the line is never silent, LineDown."""
         self._open()
         try:
-            self._settle(0)
+            self._settle(ANYONE)
             self._send(request)
         except LineDown:
             self.close()

@@ -203,7 +203,7 @@ class CLink:
     def _ask(self, line: Line, address: int, command: str) -> str:
         """Give what follows the echo. Raises Refused if the instrument does not know the command."""
         prefix = bytes([128 + address % 128]) if self._has_prefix else b""
-        answer = line.ask(prefix + command.encode() + b"\r", until(b"\r"), address=address)
+        answer = line.ask(prefix + command.encode() + b"\r", until(b"\r"))
         text = self._checked(answer[:-1].lstrip(b"\x80\xff")).decode("latin-1")
         echo, rest = text[: len(command)], text[len(command) :]
         if echo.lower() != command or rest[:1] not in {" ", "\n"}:

@@ -244,14 +244,15 @@ def test_an_instrument_that_was_stuck_and_answers_all_at_once_gives_no_wrong_val
     assert right > 250
 
 
-def test_text_lines_wait_out_a_late_answer_whoever_it_is_from():
-    """Text does not say who sent it: the next question waits, to whichever address."""
+@pytest.mark.parametrize("framer", ["none", "rtu"])
+def test_text_lines_wait_out_a_late_answer_whoever_it_is_from(framer):
+    """Text does not say who sent it: the next question waits, to whichever instrument, beside Modbus as well."""
     delays = iter([0.5, 0.01])
     port = SimulatedPort(lambda request: request, lambda: next(delays))
-    line = Line("text", port, timing=Timing(0.2), now_s=port.now_s)
+    line = Line("text", port, framer=framer, timing=Timing(0.2), now_s=port.now_s)
     with pytest.raises(NoAnswer):
-        line.ask(b"o3\r", END, address=1)
-    assert line.ask(b"co\r", END, address=2) == b"co\r"
+        line.ask(b"o3\r", END)
+    assert line.ask(b"co\r", END) == b"co\r"
 
 
 def test_a_silent_instrument_costs_its_neighbour_nothing_but_its_timeout():
