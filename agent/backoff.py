@@ -40,8 +40,10 @@ class BackOff:
         if self.failures > 1:
             self.ask_again_s = now_s + min(REFUSED_S, 2.0 ** min(self.failures, 16))
 
-    def answered(self) -> None:
-        """Note a good answer."""
+    def answered(self, cost_s: float) -> None:
+        """Note a good answer; after a failure it took more of the line's time, waiting for what might be late."""
+        if self.failures:
+            self._allowance_s -= cost_s
         self.failures = 0
         self.ask_again_s = 0.0
 

@@ -97,10 +97,10 @@ class Poller:
             end = now()
             moment = end if getattr(polled.driver, "unsolicited", False) else between(begin, end)
             self._put(measured(polled.name, self._chosen(polled, samples), moment))
-            self._answered(polled)
+            self._answered(polled, monotonic_s() - begin_s)
 
-    def _answered(self, polled: Polled) -> None:
-        polled.backoff.answered()
+    def _answered(self, polled: Polled, cost_s: float) -> None:
+        polled.backoff.answered(cost_s)
         self._say.mended(f"line {self.line.name}", f"line {self.line.name}: {self.line.where} is back")
         if polled.failing_since:
             since_s = (now().elapsed_ms - polled.failing_since.elapsed_ms) / 1000

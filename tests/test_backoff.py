@@ -19,7 +19,7 @@ def spent_s(answers, cost_s, interval_s, until_s):
         if backoff.ask_again_s <= now_s:
             asked += 1
             if answers(asked):
-                backoff.answered()
+                backoff.answered(0.02)
             else:
                 now_s += cost_s
                 spent += cost_s
@@ -83,7 +83,7 @@ def test_an_answer_ends_the_waiting():
     backoff = BackOff()
     for _ in range(6):
         backoff.failed(100.0, 1.0)
-    backoff.answered()
+    backoff.answered(0.02)
     assert (backoff.failures, backoff.ask_again_s) == (0, 0.0)
 
 
@@ -95,3 +95,17 @@ def test_a_refusal_is_repeated_less_and_less_but_never_given_up():
         now_s = max(now_s, backoff.ask_again_s)
     assert waits[:4] == [0.0, 4.0, 8.0, 16.0]
     assert waits[-1] == REFUSED_S
+
+
+def test_the_wait_for_late_answers_after_a_failure_counts_as_its_cost_too():
+    backoff, now_s = BackOff(), 1000.0
+    costs = []
+    for turn in range(3000):
+        if backoff.ask_again_s <= now_s:
+            costs.append(1.0)
+            if turn % 2:
+                backoff.answered(1.0)
+            else:
+                backoff.failed(now_s, 1.0)
+        now_s += 1.0
+    assert sum(costs) <= 1.1 * SHARE * 3000 + 10
