@@ -96,9 +96,7 @@ class BayernHessen:
         records = self._records(self._body(answer))
         if missing := [key for key in self._ids if key not in records]:
             raise BadAnswer(f"no value with id {', '.join(missing)} in the answer")
-        return [
-            self._sample(channel, records[key]) for channel, key in zip(self.channels, self._ids, strict=True)
-        ]
+        return [self._sample(channel, records[key]) for channel, key in zip(self.channels, self._ids, strict=True)]
 
     def plan(self, framer: str) -> list[Exchange]:
         """Count one request and a record of 32 characters for each channel."""

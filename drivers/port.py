@@ -94,9 +94,7 @@ class TcpPort:
             if timeout_s <= 0:
                 data = sock.recv(CHUNK, socket.MSG_DONTWAIT)
             else:
-                steps = (
-                    1000 if timeout_s < 0.02 else 100
-                )  # in few steps, so that it seldom has to be set anew
+                steps = 1000 if timeout_s < 0.02 else 100  # in few steps, so that it seldom has to be set anew
                 self._wait_at_most(sock, math.ceil(timeout_s * steps) / steps)
                 data = sock.recv(CHUNK)
         except BlockingIOError:
@@ -123,9 +121,7 @@ class SerialPort:
 
     is_network = False
 
-    def __init__(
-        self, path: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1
-    ) -> None:
+    def __init__(self, path: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1) -> None:
         self.where = path
         self._open_port: Callable[[], serial.Serial] = lambda: serial.Serial(
             path, baud, bits, PARITIES[parity], stop, timeout=0, write_timeout=5, exclusive=True
@@ -176,9 +172,7 @@ class UrlPort(SerialPort):
 
     is_network = True
 
-    def __init__(
-        self, url: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1
-    ) -> None:
+    def __init__(self, url: str, *, baud: int = 9600, bits: int = 8, parity: str = "none", stop: int = 1) -> None:
         super().__init__(url)
         # A change of the timeout would be negotiated with the far side, so it is short and stays; none for writing.
         self._open_port = lambda: serial.serial_for_url(url, baud, bits, PARITIES[parity], stop, timeout=0.02)

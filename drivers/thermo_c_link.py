@@ -109,18 +109,14 @@ OPTIONS = Table(
         "lrec",
         doc="a record or single words",
     ),
-    Key(
-        "checksum", Choice("required", "none"), "none", doc="required after `set format 01` on the instrument"
-    ),
+    Key("checksum", Choice("required", "none"), "none", doc="required after `set format 01` on the instrument"),
     Key("prefix", Choice("address", "none"), "address", doc="the byte 128 + address before each command"),
     Key("wake", Choice("none", "flags"), "none", doc="flags: ask for them first, answered or not"),
     Key("unit", Choice("ppb", "ppm", "ug/m3", "mg/m3"), "", doc="the instrument's gas unit; ppb, for CO ppm"),
 )
 
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:E[+-]?\d+)?"
-_VALUE = re.compile(
-    rf"\s+({_NUMBER})(?:\s+([A-Z][A-Z0-9/ ]*?))??,?(?:\s+actual\s+({_NUMBER}).*)?", re.IGNORECASE
-)
+_VALUE = re.compile(rf"\s+({_NUMBER})(?:\s+([A-Z][A-Z0-9/ ]*?))??,?(?:\s+actual\s+({_NUMBER}).*)?", re.IGNORECASE)
 _SUM = re.compile(rb"(.*)[\n\x80]sum ([0-9A-Fa-f]{4})", re.DOTALL)
 _HEAD = re.compile(r"\s*\d\d:\d\d \d\d-\d\d-\d\d\s+(.*)", re.DOTALL)
 _WORD = re.compile(r"[0-9A-F]{1,8}", re.IGNORECASE)

@@ -249,9 +249,7 @@ class Rfc2217Server:
         connection.close()
         to_network.join(5)
 
-    def _to_network(
-        self, manager: serial.rfc2217.PortManager, connection: socket.socket, lock: threading.Lock
-    ) -> None:
+    def _to_network(self, manager: serial.rfc2217.PortManager, connection: socket.socket, lock: threading.Lock) -> None:
         with contextlib.suppress(OSError):
             while connection.fileno() >= 0:
                 if data := self._serial.read(self._serial.in_waiting or 1):

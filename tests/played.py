@@ -59,9 +59,7 @@ def assert_same(found: list[Sample], expected: list[Sample]) -> None:
     assert [(s.channel, sorted(s.flags)) for s in found] == [(s.channel, sorted(s.flags)) for s in expected]
     for one, other in zip(found, expected, strict=True):
         exact = not isinstance(other.value, float | int)
-        assert one.value == (other.value if exact else pytest.approx(other.value, rel=1e-6, abs=1e-9)), (
-            one.channel
-        )
+        assert one.value == (other.value if exact else pytest.approx(other.value, rel=1e-6, abs=1e-9)), one.channel
 
 
 def load(path: Path) -> Transcript:

@@ -56,9 +56,7 @@ def test_the_value_rule_decides_what_four_digits_mean(rule, value):
 )
 def test_frames_end_as_the_option_says(framing, text):
     """CR, ETX with a sum that is not looked at, ETX with a sum."""
-    assert read(
-        "bayern_hessen", {"value_rule": "implied_decimal", "framing": framing, "channels": ONE}, text
-    ) == [10]
+    assert read("bayern_hessen", {"value_rule": "implied_decimal", "framing": framing, "channels": ONE}, text) == [10]
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,7 @@ def good_polls(case: Transcript) -> list[Poll]:
             joined.samples = poll.samples
             for mark, run in groupby(poll.entries, key=lambda entry: entry.mark):
                 entries = list(run)
-                joined.entries += (
-                    entries if mark == ">" else [Entry("<", b"".join(e.data for e in entries), 0)]
-                )
+                joined.entries += entries if mark == ">" else [Entry("<", b"".join(e.data for e in entries), 0)]
             polls.append(joined)
     return polls
 
@@ -181,9 +179,7 @@ def test_every_damaged_bit_is_an_error_or_the_same_values(path):
 
 
 @every_transcript
-@pytest.mark.parametrize(
-    "garbage", [b"\x00", b"\xff\xff\xff", b"\x80", b"\r\n", b"\x02", b"noise 12.5 ppb\r", b":0"]
-)
+@pytest.mark.parametrize("garbage", [b"\x00", b"\xff\xff\xff", b"\x80", b"\r\n", b"\x02", b"noise 12.5 ppb\r", b":0"])
 def test_garbage_around_an_answer_is_an_error_or_the_same_values(path, garbage):
     """Noise before or after the frame costs at most the answer."""
     case = played.load(path)

@@ -179,12 +179,8 @@ def test_attempts_to_open_are_spaced_ever_wider():
 
 def test_a_local_echo_is_taken_off_and_compared(tmp_path):
     """With `echo = "local"` the request comes back first; a damaged one was a collision."""
-    instrument = PtyInstrument(
-        tmp_path / "port", "rtu", lambda request: [(0, request), *good("rtu")(request)]
-    )
-    line = Line(
-        "rack", SerialPort(str(instrument.link)), framer="rtu", echo="local", timing=Timing(TIMEOUT_S)
-    )
+    instrument = PtyInstrument(tmp_path / "port", "rtu", lambda request: [(0, request), *good("rtu")(request)])
+    line = Line("rack", SerialPort(str(instrument.link)), framer="rtu", echo="local", timing=Timing(TIMEOUT_S))
     assert read_block(line, 1, Block("input", 7, 2)) == b"\0\7\0\x08"
     instrument.peer.script = lambda request: [(0, b"\0" + request[1:]), *good("rtu")(request)]
     with pytest.raises(BadAnswer, match="echo differs"):
@@ -257,9 +253,7 @@ def test_text_lines_wait_out_a_late_answer_whoever_it_is_from(framer):
 
 def test_a_silent_instrument_costs_its_neighbour_nothing_but_its_timeout():
     """On a Modbus line the wait for a late answer is its own: another address is asked at once."""
-    port = SimulatedPort(
-        lambda request: good("rtu")(request)[0][1], lambda: None if len(line_asked) % 2 else 0.01
-    )
+    port = SimulatedPort(lambda request: good("rtu")(request)[0][1], lambda: None if len(line_asked) % 2 else 0.01)
     line_asked: list[int] = [1]
     line = Line("rack", port, framer="rtu", timing=Timing(0.2, 0.004), now_s=port.now_s)
     with pytest.raises(NoAnswer):

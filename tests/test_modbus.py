@@ -171,9 +171,7 @@ def test_a_well_framed_answer_of_another_sense_is_a_bad_answer(bench, change, un
     assert bench.reads_again()
 
 
-@pytest.mark.parametrize(
-    ("code", "error"), [(1, Refused), (2, Refused), (3, Refused), (4, BadAnswer), (11, NoAnswer)]
-)
+@pytest.mark.parametrize(("code", "error"), [(1, Refused), (2, Refused), (3, Refused), (4, BadAnswer), (11, NoAnswer)])
 def test_exception_codes_are_told_apart_by_what_to_do_next(bench, code, error):
     """1 to 3 are a no for good reason; a gateway's silence is silence."""
     bench.answers_pdu(lambda pdu: bytes([0x84, code]))
