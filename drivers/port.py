@@ -9,6 +9,7 @@ import math
 import select
 import socket
 import struct
+import termios
 from typing import TYPE_CHECKING, Protocol
 
 import serial
@@ -71,7 +72,7 @@ class TcpPort:
             sock.settimeout(None)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(CONNECT_TIMEOUT_S))
             self._socket, self._timeout_s = sock, 0.0
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name like "a..b" is no name at all
             raise LineDown(f"{self.where}: cannot connect: {_why(error)}") from error
 
     def close(self) -> None:
@@ -132,7 +133,7 @@ class SerialPort:
         """Open by name, so that an adapter which was plugged in again is found."""
         try:
             self._serial = self._open_port()
-        except (OSError, ValueError) as error:  # SerialException is an OSError
+        except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError, termios.error is not
             raise LineDown(f"{self.where}: cannot open: {_why(error)}") from error
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,7 @@ def test_a_serial_port_is_opened_by_one_alone(tmp_path):
         SerialPort("/dev/serial/by-id/none"),
         TcpPort("127.0.0.1", 1),
         TcpPort("instrument.invalid", 502),
+        TcpPort("a..b", 502),
         UrlPort("rfc2217://127.0.0.1:1"),
         UrlPort("socket://127.0.0.1:1"),
     ],
@@ -154,6 +156,17 @@ def test_a_port_that_cannot_be_opened_is_line_down_with_its_name(port):
         with pytest.raises(LineDown):
             use()
     port.close()
+
+
+def test_an_adapter_that_goes_while_it_is_set_up_is_line_down(monkeypatch):
+    """An error of tcsetattr, which pyserial lets through, is no OSError."""
+
+    def gone(*_arguments: object, **_options: object) -> None:
+        raise termios.error(5, "Input/output error")
+
+    monkeypatch.setattr("drivers.port.serial.Serial", gone)
+    with pytest.raises(LineDown, match="cannot open"):
+        SerialPort("/dev/ttyUSB0").open()
 
 
 def test_attempts_to_open_are_spaced_ever_wider():
