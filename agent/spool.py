@@ -236,8 +236,9 @@ class Spool:
         return first, last, begin_ms, end_ms
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and let others use it."""
+        """Fold the write-ahead log into the file, unless somebody is reading it, and let others use it."""
         with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA busy_timeout=200")  # a copy in progress must not hold up the end
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         self._lock.close()

@@ -12,7 +12,7 @@ import pytest
 from agent.record import Record, event, measured
 from agent.room import BALLAST_BYTES
 from agent.spool import Dating, Reader, Spool, SpoolError, holder
-from drivers.clock import Moment, now
+from drivers.clock import Moment, monotonic_s, now
 from drivers.sample import Sample
 
 START_MS = 1_795_428_000_000
@@ -117,6 +117,20 @@ def test_a_reader_that_is_in_the_middle_of_reading_does_not_stop_the_writer(spoo
     assert rows.fetchone() == (1,)
     assert fill(spool, 1) == 101
     db.close()
+
+
+def test_a_reader_that_is_in_the_middle_of_reading_does_not_hold_up_the_end(path):
+    """A copy of the file in progress must not cost the daemon the five seconds it has to end."""
+    with Spool(path) as spool:
+        fill(spool, 100)
+        db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        rows = db.execute("SELECT seq FROM record")
+        assert rows.fetchone() == (1,)
+        fill(spool, 100)
+        began_s = monotonic_s()
+    assert monotonic_s() - began_s < 2
+    db.close()
+    assert len(stored(path)) == 200
 
 
 def test_records_are_read_up_to_a_number_of_bytes_but_always_one(spool, path):
