@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__
+from agent.stored import SpoolError
 from drivers.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(words)
     try:
         return int(arguments.command(arguments))
-    except ConfigError as error:
+    except (ConfigError, SpoolError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

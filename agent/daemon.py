@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from agent.config import load, secret_problems
-from agent.spool import SpoolError
+from agent.spool import SpoolError, condemn
 from agent.station import Station
 from drivers.errors import ConfigError
 from drivers.trace import written
@@ -32,6 +32,8 @@ def run(directory: Path, traced: str | None) -> int:
     try:
         status = Station(config, traced, _trace).run()
     except SpoolError as error:
+        if error.is_damaged:
+            condemn(config.spool.path)
         log.critical("%s", error)
         return 1
     logging.shutdown()

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 
     from agent.record import Record
 
-__all__ = ["Dating", "Reader", "Spool", "SpoolError", "Stored", "holder"]
+__all__ = ["Dating", "Reader", "Spool", "SpoolError", "Stored", "condemn", "holder"]
 
 SCHEMA_VERSION = 1
 _FOR_EVER_MS = 1 << 62
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a record leads to whose bytes are not what was written."""
 _CHECKPOINT_PAGES, _CHECKPOINT_PAGES_WHEN_SHORT = 500, 20
 _TABLES = """
 CREATE TABLE IF NOT EXISTS record(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, elapsed_ms INTEGER,
@@ -60,7 +62,8 @@ class Reader:
             self._db = _connect(f"{path.absolute().as_uri()}?mode=ro")
             self.id = _meta(self._db, "id")
         except sqlite3.Error as error:
-            raise SpoolError(f"{path}: cannot be read: {error}") from error
+            raise SpoolError(f"{path}: cannot be read: {error}", is_damaged=_is_damage(error)) from error
+        self._path = path
         self._datings: list[Dating] = []
         self._shapes: dict[int, list[bytes]] = {}
 
@@ -70,7 +73,8 @@ class Reader:
 
     def newest(self) -> int:
         """Give the highest seq ever stored, 0 for none."""
-        return _newest(self._db)
+        with _reading(self._path):
+            return _newest(self._db)
 
     def newest_at_ms(self) -> int | None:
         """Give the time of the newest record, or None if there is none or its time is held back."""
@@ -80,18 +84,24 @@ class Reader:
 
     def exists(self, first: int, last: int) -> bool:
         """Say whether any record of that range is still there."""
-        row = self._db.execute("SELECT 1 FROM record WHERE seq BETWEEN ? AND ? LIMIT 1", (first, last)).fetchone()
+        with _reading(self._path):
+            row = self._db.execute("SELECT 1 FROM record WHERE seq BETWEEN ? AND ? LIMIT 1", (first, last)).fetchone()
         return row is not None
 
     def acknowledged(self) -> Ranges:
         """Give the seqs that need not be sent again."""
-        return Ranges(self._db.execute("SELECT first, last FROM acknowledged ORDER BY first"))
+        with _reading(self._path):
+            return Ranges(self._db.execute("SELECT first, last FROM acknowledged ORDER BY first"))
 
     def records(self, first: int, last: int, max_bytes: int) -> list[Stored]:
         """Give records in order of seq, at least one if there is one, up to that many bytes of bodies.
 
         Ends before a record whose time is still held back.
         """
+        with _reading(self._path):
+            return self._records(first, last, max_bytes)
+
+    def _records(self, first: int, last: int, max_bytes: int) -> list[Stored]:
         found: list[Stored] = []
         rows = self._db.execute(
             "SELECT seq, at_ms, elapsed_ms, shape, body FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq",
@@ -279,22 +289,23 @@ class Spool:
             yield
             self._db.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            raise SpoolError(f"{self.path}: cannot store: {_why(error)}") from error
+            raise SpoolError(f"{self.path}: cannot store: {_why(error)}", is_damaged=_is_damage(error)) from error
 
     def _one(self, statement: str) -> int:
         return int(self._rows(statement)[0][0])
 
     def _rows(self, statement: str, *values: Any) -> list[Any]:
-        try:
+        with _reading(self.path):
             return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise SpoolError(f"{self.path}: cannot be read: {_why(error)}") from error
 
     def _opened(self) -> sqlite3.Connection:
+        if _condemned(self.path).exists():
+            self._put_aside()
+            _condemned(self.path).unlink()
         try:
             return self._prepared()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        except (sqlite3.DatabaseError, *_NONSENSE) as error:
+            if not _is_damage(error):
                 raise
             self._put_aside()
             return self._prepared()
@@ -333,11 +344,33 @@ class Spool:
         number = 1
         while (aside := Path(f"{self.path}.damaged-{number}")).exists():
             number += 1
-        self.path.rename(aside)
-        for end in ("-wal", "-shm"):
+        for end in ("", "-wal", "-shm"):
             if (beside := Path(f"{self.path}{end}")).exists():
                 beside.rename(f"{aside}{end}")
         self.set_aside = aside
+
+
+def condemn(path: Path) -> None:
+    """Have a spool put aside when it is opened next: damage deep in a file shows only when it is read."""
+    with contextlib.suppress(OSError):
+        _condemned(path).touch()
+
+
+def _condemned(path: Path) -> Path:
+    return Path(f"{path}.condemned")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, *_NONSENSE) as error:
+        raise SpoolError(f"{path}: cannot be read: {_why(error)}", is_damaged=_is_damage(error)) from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell a file that is wrong from a disk that fails; a record without its shape is wrong too."""
+    return type(error) is sqlite3.DatabaseError or isinstance(error, (sqlite3.IntegrityError, *_NONSENSE))
 
 
 def _connect(name: str) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ from agent.poller import Poller
 from agent.publisher import Documents, Publisher
 from agent.record import event, outage
 from agent.say import Say
-from agent.spool import Reader, Spool, SpoolError
+from agent.spool import Reader, Spool, SpoolError, condemn
 from agent.state import Portrait
 from agent.timekeeper import Timekeeper
 from drivers.clock import Moment, monotonic_s, now
@@ -125,6 +125,8 @@ class Station:
             try:
                 run()
             except SpoolError as error:
+                if error.is_damaged:
+                    condemn(self.spool.path)
                 self._fail(str(error))
             except Exception as error:
                 log.exception("%s: this is a defect of stationd", name)

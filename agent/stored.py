@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 
 class SpoolError(Exception):
-    """The spool cannot be opened or cannot store; the text says which file and why."""
+    """The spool cannot be opened or cannot store; the text says which file and why.
+
+    `is_damaged`: the file is not what was once written, and will not be right the next time.
+    """
+
+    def __init__(self, text: str, *, is_damaged: bool = False) -> None:
+        super().__init__(text)
+        self.is_damaged = is_damaged
 
 
 class Dating(NamedTuple):

@@ -6,12 +6,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from agent.record import Record, event, measured
 from agent.room import BALLAST_BYTES
-from agent.spool import Dating, Reader, Spool, SpoolError, holder
+from agent.spool import Dating, Reader, Spool, SpoolError, condemn, holder
 from drivers.clock import Moment, monotonic_s, now
 from drivers.sample import Sample
 
@@ -289,6 +290,36 @@ def test_a_file_with_a_page_overwritten_is_set_aside_or_opened_but_never_in_the_
             assert spool.set_aside.exists()
     with Spool(path) as spool:
         assert spool.newest >= 1
+
+
+def test_damage_that_shows_only_when_records_are_read_does_not_stop_the_station_for_good(path):
+    """Such a spool opens; whoever meets the damage says so, and the next start begins a new one."""
+    with Spool(path) as spool:
+        fill(spool, 5000)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xa5" * 8192)
+    with pytest.raises(SpoolError, match=r"spool\.db: cannot be read") as caught:
+        stored(path)
+    assert caught.value.is_damaged
+    condemn(path)
+    for is_first in (True, False):
+        with Spool(path) as spool:
+            assert (spool.set_aside is not None) == is_first
+            fill(spool, 1)
+    assert len(stored(path)) == 2
+
+
+@pytest.mark.parametrize("body", ["x'31'", "'1'", "7", "NULL"])
+def test_a_record_that_does_not_fit_its_shape_is_damage_and_not_a_defect_of_ours(spool, path, body):
+    """A flipped bit in the file may turn a record into anything."""
+    fill(spool, 1)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript("DROP TABLE record; CREATE TABLE record(seq, at_ms, elapsed_ms, shape, body)")
+        db.execute(f"INSERT INTO record VALUES (1, 1, NULL, 1, {body})")
+    with pytest.raises(SpoolError) as caught:
+        stored(path)
+    assert caught.value.is_damaged
 
 
 def test_each_damaged_file_gets_a_name_of_its_own(path):
