@@ -1,6 +1,7 @@
 """The daemon stays small: what its process loads. Who may import whom stands in pyproject.toml, for import-linter."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -18,8 +19,9 @@ RSS_LIMIT_MB = 32
 
 @pytest.fixture(scope="module")
 def daemon():
-    """Load the daemon in a process of its own."""
-    ended = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, check=True)
+    """Load the daemon in a process of its own, which no coverage weighs down."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    ended = subprocess.run([sys.executable, "-c", LOADED], env=environment, capture_output=True, check=True)
     return json.loads(ended.stdout)
 
 
