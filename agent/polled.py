@@ -41,6 +41,13 @@ class Polled:
         self.failures = 0
         self.last_error = ""
 
+    def out_of_reach(self) -> tuple[Moment, str] | None:
+        """Say since when and why it gives no values, or None; a single failed poll does not count."""
+        failing_since, outage = self.failing_since, self.outage
+        if failing_since and (self.failures > 1 or outage):
+            return failing_since, self.last_error
+        return (outage.begin, outage.reason) if outage else None
+
     def missed(self, moment: Moment, reason: str, *, dated: bool) -> Record | None:
         """Count a slot that is not asked; gives the record of the outage's begin if this is its first."""
         if self.outage:

@@ -65,10 +65,10 @@ class Portrait:
 
     def _outages(self) -> list[dict[str, Any]]:
         return [
-            {"instrument": one.name, "since": iso(since.wall_ms), "reason": one.last_error}
+            {"instrument": one.name, "since": iso(trouble[0].wall_ms), "reason": trouble[1]}
             for poller in self.pollers
             for one in poller.instruments
-            if (since := one.failing_since) and one.failures > 1
+            if (trouble := one.out_of_reach())
         ]
 
 

@@ -1,86 +1,20 @@
-"""The daemon as a process: start, stop, SIGKILL, and what it refuses to start with."""
+"""The daemon as systemd and the platform see it: a process, its files, and what arrives."""
 
-from __future__ import annotations
-
+import itertools
+import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from instrument_peers import TcpInstrument
+from daemons import Daemon
+from instrument_peers import PtyInstrument, TcpInstrument
 from waiting import until
 
-from agent.spool import Reader, SpoolError
-
-STATION = """
-[station]
-id = "DL-001"
-name = "Xigang"
-[broker]
-url = "mqtt://127.0.0.1:{broker}"
-reconnect_max = "1s"
-[spool]
-path = "{spool}"
-commit_interval = "100ms"
-[lines.rack]
-tcp = "127.0.0.1:{port}"
-"""
-PROFILE = """# Acme 100; invented for this test
-table = "holding"
-[channels]
-so2 = { parameter = "SO2", unit = "ppb", register = 7, format = "u16" }
-"""
-
-
-class Daemon:
-    """A configuration and the daemon that runs on it."""
-
-    def __init__(self, folder, broker_port, instrument_port):
-        self.spool, self._folder = folder / "spool.db", folder
-        (folder / "profiles").mkdir()
-        (folder / "instruments").mkdir()
-        (folder / "profiles" / "acme.toml").write_text(PROFILE)
-        (folder / "instruments" / "so2.toml").write_text('driver = "acme"\nline = "rack"\ninterval = "100ms"\n')
-        self.configure(broker_port, instrument_port, self.spool)
-        self.process = None
-
-    def configure(self, broker_port, instrument_port, spool):
-        text = STATION.format(broker=broker_port, spool=spool, port=instrument_port)
-        (self._folder / "station.toml").write_text(text)
-
-    def start(self, **environment):
-        self.process = self.launch(**environment)
-        return self
-
-    def launch(self, **environment):
-        words = ["-c", "import sys; from agent.cli import main; sys.exit(main())"]
-        return subprocess.Popen(
-            [sys.executable, *words, "--config", self._folder, "run"],
-            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment or None,
-        )  # fmt: skip
-
-    def end(self, number=signal.SIGTERM):
-        """Send a signal; gives the exit status and the log."""
-        self.process.send_signal(number)
-        _, log = self.process.communicate(timeout=10)
-        return self.process.returncode, log
-
-    def newest(self):
-        """Give the newest seq; 0 while the file is being made."""
-        try:
-            return self.read(lambda reader: reader.newest())
-        except SpoolError:
-            return 0
-
-    def read(self, what):
-        reader = Reader(self.spool)
-        try:
-            return what(reader)
-        finally:
-            reader.close()
+from agent.demo.uplink import Uplink
+from agent.record import event
+from agent.spool import Spool
+from agent.times import milliseconds
+from drivers.clock import now
 
 
 @pytest.fixture
@@ -91,90 +25,371 @@ def instrument():
 
 
 @pytest.fixture
-def daemon(tmp_path, broker, instrument):
-    daemon = Daemon(tmp_path, broker.port, instrument.port)
-    yield daemon
-    if daemon.process and daemon.process.poll() is None:
-        daemon.process.kill()
-        daemon.process.communicate()
+def station(tmp_path, instrument):
+    """Give a function that writes a station down; what it started is ended with the test."""
+    made = []
+
+    def make(broker_port=1, lines=None, **how):
+        daemon = Daemon(tmp_path, broker_port, lines or {"rack": f'tcp = "127.0.0.1:{instrument.port}"'}, **how)
+        made.append(daemon)
+        return daemon
+
+    yield make
+    for daemon in made:
+        daemon.close()
 
 
-def test_a_station_ends_within_five_seconds_with_all_committed_and_delivered(daemon, platform):
-    """SIGTERM: exit 0, the last record says stop, everything is acknowledged, the state says offline."""
-    daemon.start()
-    until(lambda: len(platform.records("data")) > 10)
-    began = time.monotonic()
-    status, log = daemon.end()
-    assert (status, log) == (0, "")
-    assert time.monotonic() - began < 5
-    newest = daemon.newest()
-    assert list(daemon.read(lambda reader: reader.acknowledged())) == [(1, newest)]
-    until(lambda: platform.seqs() == list(range(1, newest + 1)))
-    assert platform.records()[-1]["event"] == "stop"
-    assert until(lambda: platform.of("state")[-1].document["status"] == "offline")
+def values(platform):
+    return [record["values"] for record in platform.records() if record["kind"] == "raw" and "error" not in record]
 
 
-def test_a_station_that_was_killed_says_since_when_and_counts_on(daemon, platform):
-    """SIGKILL loses nothing committed; the next start records the outage, and no seq is used again."""
-    daemon.start()
-    until(lambda: len(platform.records("data")) > 5)
-    daemon.end(signal.SIGKILL)
-    committed = daemon.newest()
-    last = daemon.read(lambda reader: reader.records(committed, committed, 0))[0]
-    daemon.start()
-    until(lambda: len({record["seq"] for record in platform.records()}) > committed + 5)
-    assert set(platform.seqs()) >= set(range(1, committed + 1))
-    away = next(record for record in platform.records() if record["kind"] == "outage" and "instrument" not in record)
-    assert (away["seq"], away["reason"]) == (committed + 1, "crashed")
-    assert away["from"] == next(record["at"] for record in platform.records() if record["seq"] == last.seq)
-    assert away["to"] == away["at"]
-    daemon.end()
+def events(platform):
+    return [record["event"] for record in platform.records() if record["kind"] == "event"]
 
 
-def test_a_second_daemon_on_the_same_spool_is_refused_with_a_clear_word(daemon):
-    """One line with the number of the process that has it, and exit status 1."""
-    daemon.start()
-    until(lambda: daemon.newest() > 0)
-    second = daemon.launch()
-    _, log = second.communicate(timeout=10)
+# ---- beginning and ending
+
+
+def test_it_measures_stores_and_delivers_and_ends_with_everything_acknowledged(station, broker, platform):
+    daemon = station(broker.port).start()
+    until(lambda: len(values(platform)) >= 5)
+    assert daemon.stop() < 5
+    assert daemon.process.returncode == 0
+    newest, acknowledged = daemon.stored()
+    assert list(acknowledged) == [(1, newest)]
+    until(lambda: len(platform.seqs()) >= newest)
+    assert sorted(platform.seqs()) == list(range(1, newest + 1))
+    assert values(platform)[0] == {"a": 7, "b": 8}
+    assert (events(platform)[0], events(platform)[-1]) == ("start", "stop")
+    assert platform.of("state")[-1].document["status"] == "offline"
+    assert platform.of("catalog")[0].document["instruments"]["rack"]["channels"]["a"] == {
+        "parameter": "none",
+        "unit": "1",
+    }
+    assert daemon.troubles == []
+
+
+def test_systemd_is_told_ready_alive_and_stopping(station):
+    daemon = station().start(WATCHDOG_USEC="600000")
+    until(lambda: daemon.notes().count("WATCHDOG=1") >= 2)
+    daemon.stop()
+    assert daemon.notes()[0] == "READY=1"
+    assert daemon.notes()[-1] == "STOPPING=1"
+
+
+def test_a_watchdog_of_another_process_is_not_fed_in_its_name(station):
+    daemon = station().start(WATCHDOG_USEC="100000", WATCHDOG_PID="1")
+    until(lambda: daemon.stored()[0] > 5)
+    daemon.stop()
+    assert daemon.notes().count("WATCHDOG=1") <= 1  # what it says unasked every 5 s
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_within_5_s_while_the_broker_is_away_and_loses_nothing(station, number):
+    daemon = station(broker_port=1).start()
+    until(lambda: daemon.stored()[0] > 5)
+    begin_s = time.monotonic()
+    daemon.process.send_signal(number)
+    assert daemon.process.wait(20) == 0
+    assert time.monotonic() - begin_s < 5
+    assert len(daemon.troubles) == 1
+    shown = daemon.command("spool", "show").stdout.splitlines()
+    assert '"event":"stop"' in shown[-1]
+    assert len(shown) == daemon.stored()[0]
+
+
+def test_it_ends_within_5_s_while_the_uplink_is_frozen(station, broker, platform):
+    uplink = Uplink(broker.port)
+    uplink.open()
+    daemon = station(uplink.port).start()
+    until(lambda: values(platform))
+    uplink.freeze()
+    newest = daemon.stored()[0]
+    until(lambda: daemon.stored()[0] > newest + 5)
+    assert daemon.stop() < 5
+    assert daemon.process.returncode == 0
+    uplink.close()
+
+
+def test_it_ends_within_5_s_while_an_instrument_keeps_it_waiting(station, instrument):
+    instrument.script = lambda request: []
+    daemon = station(lines={"rack": f'tcp = "127.0.0.1:{instrument.port}"\ntimeout = "60s"'}).start()
+    until(lambda: instrument.peers and instrument.peers[0].requests)
+    assert daemon.stop() < 5
+    assert daemon.process.returncode == 0
+
+
+def test_a_second_daemon_over_the_same_spool_is_refused_with_a_clear_word(station, tmp_path):
+    first = station().start()
+    second = first.command("run")
     assert second.returncode == 1
-    assert log.count("\n") == 1
-    assert f"is in use by another stationd (process {daemon.process.pid})" in log
-    daemon.end()
+    (line,) = second.stderr.splitlines()
+    assert f"{first.spool}: is in use by another stationd (process {first.process.pid}); stop that one first" in line
+    newest = first.stored()[0]
+    until(lambda: first.stored()[0] > newest)
 
 
-def test_a_spool_that_cannot_be_written_is_one_clear_line(daemon, small_disk, broker, instrument):
-    """A read-only disk at start: said once, exit status 1; never on without storing."""
-    disk = small_disk(2000)
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    daemon.configure(broker.port, instrument.port, disk / "spool.db")
+# ---- being killed
+
+
+def test_after_a_kill_it_goes_on_with_the_next_number_and_says_how_long_it_was_away(station, broker, platform):
+    daemon = station(broker.port).start()
+    until(lambda: len(values(platform)) >= 5)
+    daemon.kill()
+    newest, _ = daemon.stored()
     daemon.start()
-    _, log = daemon.process.communicate(timeout=10)
-    assert daemon.process.returncode == 1
-    assert log.count("\n") == 1
-    assert "Read-only file system" in log
+    until(lambda: len(platform.seqs()) > newest + 5)
+    daemon.stop()
+    newest, acknowledged = daemon.stored()
+    assert list(acknowledged) == [(1, newest)]
+    until(lambda: set(platform.seqs()) == set(range(1, newest + 1)))
+    assert len({message.document["spool"] for message in platform.of("data", "backfill")}) == 1
+    (away,) = [
+        r for r in platform.records() if r["kind"] == "outage" and "instrument" not in r and r["reason"] == "crashed"
+    ]
+    before = next(record for record in platform.records() if record["seq"] == away["seq"] - 1)
+    assert away["from"] == before["at"]
+    assert away["to"] == away["at"]
+    assert away["span_s"] == pytest.approx((milliseconds(away["to"]) - milliseconds(away["from"])) / 1000)
 
 
-def test_systemd_hears_ready_and_stopping(daemon, tmp_path):
-    """READY=1 when the threads run, STOPPING=1 at the end, WATCHDOG=1 in between when it is asked for."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(10)
-        daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="300000")
-        words = [systemd.recv(100) for _ in range(2)]
-        daemon.end()
-        while words[-1] != b"STOPPING=1":
-            words.append(systemd.recv(100))
-    assert words[:2] == [b"READY=1", b"WATCHDOG=1"]
+def test_what_was_sent_twice_because_of_a_kill_is_the_same_byte_for_byte(station, broker, platform):
+    daemon = station(broker.port)
+    for _ in range(3):
+        daemon.start()
+        seen = len(platform.seqs())
+        until(lambda seen=seen: len(platform.seqs()) > seen + 5)
+        daemon.kill()
+    known = {}
+    for record in platform.records():
+        assert known.setdefault(record["seq"], record) == record
 
 
-def test_every_mistake_in_station_toml_stops_the_start(daemon, tmp_path):
-    """All of them at once, with their lines; nothing is opened."""
-    file = Path(tmp_path / "station.toml")
-    file.write_text(file.read_text().replace("mqtt://", "mqtx://").replace("tcp =", "tpc ="))
+def test_after_a_clean_end_the_time_away_is_told_as_stopped(station, broker, platform):
+    daemon = station(broker.port).start()
+    until(lambda: values(platform))
+    daemon.stop()
     daemon.start()
-    _, log = daemon.process.communicate(timeout=10)
+    until(lambda: [record for record in platform.records() if record.get("reason") == "stopped"])
+
+
+def test_the_records_of_an_outage_of_the_broker_survive_a_kill_in_its_midst(station, broker, platform):
+    daemon = station(broker.port).start()
+    until(lambda: values(platform))
+    platform.close()
+    broker.stop()
+    newest = daemon.stored()[0]
+    until(lambda: daemon.stored()[0] > newest + 10)
+    daemon.kill()
+    committed = daemon.stored()[0]
+    broker.start()
+    late = type(platform)(broker.port)
+    daemon.start()
+    until(lambda: set(late.seqs()) >= set(range(newest + 1, committed + 1)))
+    late.close()
+
+
+# ---- files that are wrong
+
+
+def only_line(result):
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_a_spool_on_a_read_only_disk_is_one_clear_line(station, small_disk):
+    folder = small_disk(1024)
+    daemon = station(spool=folder / "spool.db")
+    os.system(f"mount -o remount,ro {folder}")
+    assert f"{folder}/spool.db: cannot be used: Read-only file system" in only_line(daemon.command("run"))
+
+
+def test_a_spool_on_a_full_disk_is_one_clear_line(station, small_disk):
+    folder = small_disk(256)
+    (folder / "rest").write_bytes(bytes(os.statvfs(folder).f_bavail * 4096))
+    daemon = station(spool=folder / "spool.db")
+    assert f"{folder}/spool.db: cannot be used: " in only_line(daemon.command("run"))
+
+
+def test_a_disk_that_fills_up_while_it_runs_ends_it_with_a_line_and_the_next_start_has_room(station, small_disk):
+    folder = small_disk(12_288)
+    daemon = station(spool=folder / "spool.db").start()
+    until(lambda: daemon.stored()[0] > 3)
+    with (folder / "rest").open("wb") as rest:
+        os.posix_fallocate(rest.fileno(), 0, os.statvfs(folder).f_bavail * 4096)
+    until(lambda: daemon.process.poll() is not None, 20)
     assert daemon.process.returncode == 1
-    assert f"{file}:6: broker.url" in log
-    assert "did you mean tcp?" in log
+    assert [line for line in daemon.troubles if "spool.db: cannot store: " in line]
+    newest = daemon.stored()[0]
+    daemon.start()
+    until(lambda: daemon.stored()[0] > newest + 10)
+    assert daemon.stop() < 5
+
+
+def test_a_damaged_spool_is_set_aside_and_the_station_goes_on(station, broker, platform):
+    daemon = station(broker.port)
+    daemon.spool.write_bytes(b"not a spool at all " * 1000)
+    daemon.start()
+    until(lambda: "spool_damaged" in events(platform))
+    assert daemon.spool.with_name("spool.db.damaged-1").exists()
+    assert [line for line in daemon.troubles if "damaged" in line]
+
+
+def test_a_spool_with_damage_deep_inside_costs_one_restart_and_is_set_aside(station, broker, platform):
+    """It opens, and fails only when the backlog is read."""
+    daemon = station(broker.port)
+    with Spool(daemon.spool) as spool:
+        spool.commit([event("start", now(), filler="x" * 500) for _ in range(1000)])
+    with daemon.spool.open("r+b") as file:
+        file.seek(40 * 4096)
+        file.write(b"\xa5" * 40 * 4096)
+    daemon.start()
+    assert daemon.process.wait(20) == 1
+    assert [line for line in daemon.troubles if "cannot be read: database disk image is malformed" in line]
+    daemon.start()
+    until(lambda: "spool_damaged" in events(platform))
+
+
+def test_a_bad_station_file_stops_the_start_and_says_why(station):
+    daemon = station()
+    (daemon.folder / "station.toml").write_text('[station]\nid = "a/b"\n')
+    result = daemon.command("run")
+    assert result.returncode == 1
+    assert "station.toml:2" in result.stderr
+    assert "Traceback" not in result.stderr
     assert not daemon.spool.exists()
+
+
+def test_a_bad_instrument_file_costs_only_that_instrument_and_is_told_in_log_and_state(station, broker, platform):
+    daemon = station(broker.port)
+    daemon.instrument("broken", 'driver = "peer"\nline = "rck"\ninterval = "1s"\n')
+    daemon.start()
+    until(lambda: values(platform) and platform.of("state"))
+    assert "broken.toml:2" in platform.of("state")[-1].document["problems"][0]
+    assert [line for line in daemon.troubles if "broken.toml:2" in line]
+
+
+def test_a_name_that_cannot_be_resolved_is_one_line_and_nothing_else_suffers(station):
+    daemon = station()
+    file = daemon.folder / "station.toml"
+    file.write_text(file.read_text().replace("127.0.0.1:1", "broker.invalid:1883", 1))
+    daemon.start()
+    until(lambda: daemon.troubles, 30)
+    newest = daemon.stored()[0]
+    until(lambda: daemon.stored()[0] > newest + 5)
+    assert daemon.stop() < 5
+    (line,) = daemon.troubles
+    assert "broker broker.invalid:1883: its name cannot be resolved: " in line
+
+
+# ---- lines that come and go
+
+
+def test_an_instrument_that_was_away_is_polled_again_and_its_outage_recorded(station, instrument, broker, platform):
+    daemon = station(broker.port).start()
+    until(lambda: values(platform))
+    instrument.stop()
+    until(lambda: [record for record in platform.records() if record.get("error") == "line_down"])
+    seen = len(values(platform))
+    instrument.start()
+    until(lambda: len(values(platform)) > seen + 3, 20)
+    until(lambda: [r for r in platform.records() if r["kind"] == "outage" and r.get("slots") and r.get("to")])
+    daemon.stop()
+    assert len(daemon.troubles) == 2
+    assert "connection lost" in daemon.troubles[0] or "closed by the other side" in daemon.troubles[0]
+    assert daemon.troubles[1].endswith("is back")
+
+
+def test_an_adapter_that_was_unplugged_is_used_again_without_help(station, broker, platform, tmp_path):
+    adapter = PtyInstrument(tmp_path / "port", "rtu")
+    daemon = station(broker.port, lines={"rs485": f'serial = "{tmp_path}/port"\nframer = "rtu"\ntimeout = "200ms"'})
+    daemon.start()
+    until(lambda: values(platform))
+    adapter.unplug()
+    until(lambda: [record for record in platform.records() if record.get("error") == "line_down"])
+    seen = len(values(platform))
+    adapter.plug()
+    until(lambda: len(values(platform)) > seen + 3, 20)
+    daemon.stop()
+    adapter.unplug()
+
+
+def test_the_state_names_every_instrument_that_is_out_of_reach_and_since_when(station, instrument, broker, platform):
+    rack = f'tcp = "127.0.0.1:{instrument.port}"'
+    daemon = station(broker.port, lines={"rack": rack, "gone": 'tcp = "127.0.0.1:1"'})
+    daemon.instrument("second", 'driver = "peer"\nline = "gone"\naddress = 2\ninterval = "200ms"\n')
+    daemon.start()
+    until(lambda: platform.of("state") and len(platform.of("state")[-1].document["outages"]) == 2, 15)
+    for outage in platform.of("state")[-1].document["outages"]:
+        assert outage["instrument"] in {"gone", "second"}
+        assert outage["reason"] == "line_down"
+        assert milliseconds(outage["since"])
+
+
+def test_the_bytes_of_one_line_can_be_watched_in_the_form_of_a_transcript(station):
+    daemon = station().start("--trace", "rack")
+    until(lambda: len([line for line in daemon.lines if line.startswith("INFO <")]) >= 2)
+    sent, received = itertools.islice((line for line in daemon.lines if line.startswith(("INFO >", "INFO <"))), 2)
+    assert sent == "INFO > 00 01 00 00 00 06 01 03 00 07 00 02"
+    assert received == "INFO < 00 01 00 00 00 07 01 03 04 00 07 00 08"
+
+
+# ---- commands beside it
+
+
+def test_status_says_who_runs_and_what_was_measured_last(station, broker, platform):
+    daemon = station(broker.port).start()
+    until(lambda: values(platform))
+    until(lambda: "a=7, b=8" in daemon.command("status").stdout)
+    result = daemon.command("status")
+    assert result.returncode == 0
+    assert f"stationd: running, process {daemon.process.pid}" in result.stdout
+    daemon.stop()
+    result = daemon.command("status")
+    assert result.returncode == 1
+    assert "stationd: not running" in result.stdout
+    assert "not sent yet  0 records" in result.stdout
+
+
+def test_status_before_the_first_start_is_a_word_and_not_a_traceback(station):
+    result = station().command("status")
+    assert result.returncode == 1
+    assert "cannot be read" in result.stdout
+    assert result.stderr == ""
+
+
+def test_poll_asks_once_and_shows_bytes_and_values(station, instrument):
+    result = station().command("poll", "rack")
+    assert result.returncode == 0
+    assert "> 00 01 00 00 00 06 01 03 00 07 00 02" in result.stdout
+    assert "= a 7 ok   # none 1" in result.stdout
+
+
+def test_poll_says_what_went_wrong_and_suggests_a_name(station, instrument):
+    daemon = station()
+    result = daemon.command("poll", "rak")
+    assert result.returncode == 1
+    assert "rack" in result.stdout
+    instrument.script = lambda request: []
+    result = daemon.command("poll", "rack")
+    assert result.returncode == 1
+    assert "no_answer: no answer within 1 s" in result.stdout
+
+
+def test_the_spool_can_be_looked_into_while_the_daemon_runs(station, broker, platform):
+    daemon = station(broker.port).start()
+    until(lambda: len(values(platform)) >= 3)
+    info = daemon.command("spool", "info").stdout
+    assert platform.of("data")[0].document["spool"] in info
+    assert "acknowledged  1 to " in info
+    shown = daemon.command("spool", "show", "--first", "2", "--last", "3").stdout.splitlines()
+    sent = {
+        record["seq"]: message.payload
+        for message in platform.of("data", "backfill")
+        for record in message.document["records"]
+    }
+    assert len(shown) == 2
+    assert all(
+        line.encode() in sent[seq] or sent[seq][:2] == b"\x1f\x8b" for seq, line in zip((2, 3), shown, strict=True)
+    )
