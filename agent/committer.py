@@ -78,9 +78,8 @@ class Committer:
             going = self._wait()
             self.turned_s = monotonic_s()
             self.commit()
-            if monotonic_s() - self._trimmed_s > TRIM_EVERY_S:
+            if going and monotonic_s() - self._trimmed_s > TRIM_EVERY_S and not self.trim():
                 self._trimmed_s = monotonic_s()
-                self.trim()
 
     def commit(self) -> None:
         """Store everything handed over so far, and settle the time of held records when the clock allows it."""
@@ -98,8 +97,12 @@ class Committer:
         if records or dated:
             self._committed(newest)
 
-    def trim(self) -> None:
-        """Delete what is past its age, over the size limit or fills the disk: delivered first; say what was lost."""
+    def trim(self) -> bool:
+        """Delete what is past its age, over the size limit or fills the disk: delivered first; say what was lost.
+
+        Gives whether to go on soon: a busy station must not store faster than it deletes. A disk that others fill is no
+        reason to.
+        """
         before_ms = now().wall_ms - int(self._retention.keep_s * 1000)
         batches = TRIM_BATCHES
         while batches and self._timekeeper.trusted() and self._spool.trim_acknowledged(before_ms):
@@ -108,6 +111,7 @@ class Committer:
             batches -= 1
             if not self._spool.trim_acknowledged(None):
                 self._drop()
+        return not batches and not self._spool.is_short_of_room()
 
     def _is_too_much(self) -> bool:
         return self._spool.used_bytes() > self._retention.size_bytes or self._spool.is_short_of_room()

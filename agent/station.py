@@ -171,7 +171,8 @@ class Station:
         self.committer.stop()
         _join([spool], monotonic_s() + 1.0)
         self.publisher.stop()
-        _join([publisher], monotonic_s() + 1.5)
+        _join([publisher], monotonic_s() + 1.3)
+        _join([spool], deadline + 2.6)  # a slow disk may have what is left of the 5 s
         if not spool.is_alive():
             self._close()
 

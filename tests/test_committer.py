@@ -146,6 +146,16 @@ def test_a_step_of_the_clock_becomes_a_record(spool, path, monkeypatch):
 # ---- trimming
 
 
+def test_trimming_goes_on_with_the_next_commit_when_one_turn_was_not_enough(spool, monkeypatch):
+    """Else a station that stores more than a turn deletes would grow without bound."""
+    monkeypatch.setattr(committer_module, "TRIM_BATCHES", 2)
+    monkeypatch.setattr(committer_module, "TRIM_EVERY_S", 0.0)
+    committer, _ = make(spool, retention=Retention(0.0, 2e9))
+    spool.commit([Record(Moment(1, 1), "", b'"x":1') for _ in range(500)], [(1, 500)])
+    assert committer.trim()
+    assert not committer.trim()
+
+
 def test_delivered_records_are_deleted_when_they_are_past_their_age(spool, path):
     committer, _ = make(spool, retention=Retention(3600.0, 2e9))
     old_ms = now().wall_ms - 3_700_000
