@@ -89,7 +89,6 @@ class Peer(threading.Thread):
         self.requests: list[tuple[float, bytes]] = []
         self.sent_at: list[float] = []
         self._stop_asked = threading.Event()
-        self.start()
 
     def run(self) -> None:
         """Answer until stopped or disconnected."""
@@ -150,6 +149,7 @@ class PtyInstrument:
         self.link.unlink(missing_ok=True)
         self.link.symlink_to(os.ttyname(self._slave))
         self.peer = Peer(self._master, self._framer, self._script)
+        self.peer.start()
 
     def unplug(self) -> None:
         """Take the adapter out."""
@@ -174,12 +174,14 @@ class TcpInstrument:
         """Listen, on the same port as before if it was stopped."""
         self._server = socket.create_server(("127.0.0.1", self.port))
         self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, args=(self._server,), daemon=True)
+        self._acceptor.start()
 
     def stop(self) -> None:
         """Stop listening and drop every connection."""
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        self._acceptor.join(5)  # else a late connection's descriptor would be read by two
         for peer in self.peers:
             peer.stop()
         for connection in self._connections:
@@ -197,6 +199,7 @@ class TcpInstrument:
                 return
             self._connections.append(connection)
             self.peers.append(Peer(connection.fileno(), self._framer, self._respond))
+            self.peers[-1].start()
 
 
 class _PtySerial(serial.Serial):
