@@ -9,6 +9,7 @@ import pytest
 
 from agent.config import load
 from agent.message import Encoder
+from agent.polled import Polled
 from agent.record import event, measured, outage, unanswered
 from agent.state import Portrait
 from agent.stored import Dating, Stored
@@ -77,9 +78,11 @@ def test_the_record_of_an_untrusted_clock():
 @pytest.fixture
 def portrait():
     """Draw the shipped example, with one instrument that does not answer."""
-    portrait = Portrait(load(ROOT / "config"), SPOOL, SimpleNamespace(is_trusted=True))
-    since = moment("2026-11-23T10:06:01.000Z")
-    failing = SimpleNamespace(name="o3", failing_since=since, failures=2, last_error="no_answer")
+    config = load(ROOT / "config")
+    portrait = Portrait(config, SPOOL, SimpleNamespace(is_trusted=True))
+    instrument = config.instruments["o3"]
+    failing = Polled(instrument, config.lines[instrument.line], 0.0, 0.0)
+    failing.failing_since, failing.failures, failing.last_error = moment("2026-11-23T10:06:01.000Z"), 2, "no_answer"
     portrait.pollers = [SimpleNamespace(instruments=[failing])]
     return portrait
 
