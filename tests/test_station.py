@@ -10,9 +10,11 @@ from daemons import Daemon
 from instrument_peers import PtyInstrument, TcpInstrument
 from waiting import until
 
+from agent.config import load
 from agent.demo.uplink import Uplink
 from agent.record import event
 from agent.spool import Spool
+from agent.station import Station
 from agent.times import milliseconds
 from drivers.clock import now
 
@@ -155,7 +157,7 @@ def test_after_a_kill_it_goes_on_with_the_next_number_and_says_how_long_it_was_a
 
 def test_what_was_sent_twice_because_of_a_kill_is_the_same_byte_for_byte(station, broker, platform):
     daemon = station(broker.port)
-    for _ in range(3):
+    for _ in range(2):
         daemon.start()
         seen = len(platform.seqs())
         until(lambda seen=seen: len(platform.seqs()) > seen + 5)
@@ -333,6 +335,41 @@ def test_the_bytes_of_one_line_can_be_watched_in_the_form_of_a_transcript(statio
     sent, received = itertools.islice((line for line in daemon.lines if line.startswith(("INFO >", "INFO <"))), 2)
     assert sent == "INFO > 00 01 00 00 00 06 01 03 00 07 00 02"
     assert received == "INFO < 00 01 00 00 00 07 01 03 04 00 07 00 08"
+
+
+# ---- within the process
+
+
+@pytest.fixture
+def inside(station):
+    """Give a station of this process; signals are as before when the test is over."""
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    made = Station(load(station().folder))
+    yield made
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+def test_a_defect_in_one_thread_ends_the_process_with_its_traceback(inside, caplog):
+    def broken():
+        raise ZeroDivisionError("of the test")
+
+    inside.publisher.run = broken
+    assert inside.run() == 1
+    said = [record for record in caplog.records if record.name == "stationd"]
+    assert said[0].exc_info
+    assert "publisher: of the test; stationd ends and starts anew" in said[1].getMessage()
+
+
+def test_a_thread_that_does_nothing_any_more_is_named_and_starves_the_watchdog(inside):
+    assert inside._stuck() == ""
+    inside.pollers[0].turned_s -= 1000
+    assert inside._stuck() == "line rack"
+    inside.publisher.turned_s -= 1000
+    assert inside._stuck() == "publisher"
+    inside.committer.turned_s -= 1000
+    assert inside._stuck() == "spool"
+    inside.spool.close()
 
 
 # ---- commands beside it

@@ -1,0 +1,98 @@
+"""What is sent next, what is settled, and what is left alone."""
+
+import pytest
+
+from agent.lanes import Lanes
+from agent.record import Record
+from agent.spool import Dating, Reader
+from drivers.clock import Moment
+
+ALL = 1 << 20
+
+
+@pytest.fixture
+def lanes(spool, path):
+    store(spool, 10)
+    settled = []
+    reader = Reader(path)
+    lanes = Lanes(reader, lambda first, last: settled.append((first, last)))
+    lanes.told = settled
+    lanes.begin_session(ALL)
+    yield lanes
+    reader.close()
+
+
+def store(spool, count, **how):
+    at_ms = 1_795_428_000_000
+    return spool.commit([Record(Moment(at_ms + n, n), "", b'"kind":"event"') for n in range(count)], **how)
+
+
+def seqs(parcel):
+    return [record.seq for record in parcel.records] if parcel else []
+
+
+def test_what_was_there_when_the_session_began_is_backlog_and_what_comes_is_live(spool, lanes):
+    lanes.newest = store(spool, 3)
+    assert seqs(lanes.live()) == [11, 12, 13]
+    assert lanes.live() is None
+    assert seqs(lanes.backfill()) == list(range(1, 11))
+    assert lanes.backfill() is None
+
+
+def test_what_is_on_its_way_is_not_taken_twice_in_one_session_but_again_in_the_next(spool, lanes):
+    assert seqs(lanes.backfill())
+    assert lanes.backfill() is None
+    lanes.begin_session(ALL)
+    assert seqs(lanes.backfill()) == list(range(1, 11))
+
+
+def test_what_is_acknowledged_is_settled_for_good(spool, lanes):
+    parcel = lanes.backfill()
+    lanes.acknowledged(parcel)
+    assert lanes.told == [(1, 10)]
+    assert lanes.backlog == 0
+    lanes.begin_session(ALL)
+    assert lanes.backfill() is None
+
+
+def test_what_was_refused_waits_for_the_next_session_and_holds_up_nothing(spool, lanes):
+    lanes.was_refused(lanes.backfill())
+    assert lanes.backfill() is None
+    assert lanes.backlog == 10
+    assert list(lanes.refused) == [(1, 10)]
+    lanes.begin_session(ALL)
+    assert seqs(lanes.backfill()) == list(range(1, 11))
+
+
+def test_records_that_were_trimmed_are_settled_when_their_turn_comes(spool, lanes):
+    spool._delete(1, 4)
+    spool._delete(8, 10)
+    parcel = lanes.backfill()
+    assert seqs(parcel) == [5, 6, 7]
+    lanes.acknowledged(parcel)
+    assert lanes.backfill() is None
+    assert lanes.backlog == 0
+    assert sorted(lanes.told) == [(1, 4), (5, 7), (8, 10)]
+
+
+def test_records_whose_time_is_held_back_wait_and_are_not_taken_for_trimmed(spool, lanes):
+    lanes.newest = store(spool, 2, held=True)
+    assert lanes.live() is None
+    lanes.begin_session(ALL)
+    assert seqs(lanes.backfill()) == list(range(1, 11))
+    assert lanes.backfill() is None
+    assert lanes.told == []
+    spool.date(Dating(11, 12, 0, unsure=False, earliest_ms=None, latest_ms=None))
+    assert seqs(lanes.backfill()) == [11, 12]
+
+
+def test_the_oldest_unsent_record_is_known_by_its_time(spool, lanes):
+    assert lanes.oldest_unsent_ms() == 1_795_428_000_000
+    lanes.acknowledged(lanes.backfill())
+    assert lanes.oldest_unsent_ms() is None
+
+
+def test_a_parcel_is_as_large_as_a_message_may_be(spool, lanes):
+    lanes.begin_session(200)
+    assert seqs(lanes.backfill()) == [1, 2]
+    assert seqs(lanes.backfill()) == [3, 4]
