@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from drivers.sample import Sample
 
 TURN_S = 5.0
+TIMEOUTS_A_POLL = 10
+"""One poll may take so many: waiting for late answers, several requests, answers that come in drips."""
 FAILURES_BEFORE_A_WORD = 2
 """One damaged answer is counted and stored, not logged."""
 
@@ -48,6 +50,7 @@ class Poller:
         self._inbox: SimpleQueue[None] = SimpleQueue()
         offset_s = wall_s() - monotonic_s()
         self.instruments = [Polled(one, settings, monotonic_s(), offset_s) for one in instruments]
+        self.longest_poll_s = TIMEOUTS_A_POLL * max(one.timing.timeout_s for one in self.instruments)
 
     def stop(self) -> None:
         """End `run` after the poll in progress."""

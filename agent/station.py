@@ -35,7 +35,7 @@ STAGGER_S, STAGGER_MOST_S = 0.000_25, 0.012
 interpreter (measured: 15 against 10 µs a value)."""
 WATCH_S = 5.0
 STUCK_S = 90.0
-"""A thread that has not come round for so long is stuck: longer than any time-out, shorter than the watchdog."""
+"""A thread that has not come round for so long, its own time-outs apart, is stuck."""
 
 
 class Station:
@@ -154,11 +154,14 @@ class Station:
                     log.critical("%s: has done nothing for %g s", stuck, STUCK_S)
 
     def _stuck(self) -> str:
-        """Name a thread that has done nothing for too long."""
-        turns = {"spool": self.committer.turned_s, "publisher": self.publisher.turned_s}
-        turns |= {f"line {poller.line.name}": poller.turned_s for poller in self.pollers}
+        """Name a thread that has done nothing for too long, given the time-outs that it was told to wait for."""
+        turns = [
+            ("spool", self.committer.turned_s, 0.0),
+            ("publisher", self.publisher.turned_s, 2 * self._config.broker.connect_timeout_s),
+            *((f"line {poller.line.name}", poller.turned_s, poller.longest_poll_s) for poller in self.pollers),
+        ]
         limit_s = monotonic_s() - STUCK_S
-        return next((name for name, turned_s in turns.items() if turned_s < limit_s), "")
+        return next((name for name, turned_s, extra_s in turns if turned_s + extra_s < limit_s), "")
 
     def _end(self, threads: list[Thread]) -> None:
         """Stop asking, commit everything, say goodbye, close: within 5 s."""
