@@ -22,6 +22,8 @@ SETTLE_S = 0.05
 TURN_S = 2.0
 TRIM_EVERY_S = 30.0
 TRIM_BATCHES = 25
+SMALL_BYTES = 512 * 1024
+"""A spool that small is not what fills the disk, and gives up nothing unsent for it."""
 
 
 class Retention:
@@ -109,8 +111,11 @@ class Committer:
             batches -= 1
         while batches and self._is_too_much():
             batches -= 1
-            if not self._spool.trim_acknowledged(None):
-                self._drop()
+            if self._spool.trim_acknowledged(None):
+                continue
+            if self._spool.used_bytes() <= min(self._retention.size_bytes, SMALL_BYTES):
+                break
+            self._drop()
         return not batches and not self._spool.is_short_of_room()
 
     def _is_too_much(self) -> bool:

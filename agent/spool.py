@@ -110,7 +110,7 @@ class Reader:
         with contextlib.closing(rows):
             for seq, at_ms, elapsed_ms, shape, body in rows:
                 whole = joined(self._shape(shape), body) if shape else body
-                max_bytes -= len(whole) + 60
+                max_bytes -= len(whole) + (60 if elapsed_ms is None else 160)
                 if found and max_bytes < 0:
                     break
                 stored = (

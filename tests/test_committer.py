@@ -228,3 +228,16 @@ def test_a_disk_that_fails_ends_the_thread_with_the_reason(spool, path):
         committer.append(record())
         until(lambda: errors)
     assert "spool.db: cannot store" in str(errors[0])
+
+
+def test_a_small_spool_drops_nothing_unsent_on_a_disk_that_others_fill(spool, monkeypatch):
+    """Its few records would not make room; the disk is somebody else's trouble until it cannot store."""
+    monkeypatch.setattr(type(spool), "is_short_of_room", lambda _spool: True)
+    timekeeper = Timekeeper("always", 900.0, None)
+    committer = Committer(spool, timekeeper, 1.0, Retention(86400.0, 1e9), lambda _newest: None)
+    committer.append(event("start", now()))
+    committer.commit()
+    committer.trim()
+    committer.commit()
+    assert spool.drop_unsent() is not None
+    assert spool.newest == 1
