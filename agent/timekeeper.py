@@ -115,7 +115,14 @@ def _synchronised() -> bool | None:
     """Ask the time service of this machine; None if none runs."""
     if _TIMESYNCD.is_dir():
         return (_TIMESYNCD / "synchronized").exists()
-    return _chrony_synchronised() if _CHRONY.exists() else None
+    return _chrony_synchronised() if _chrony_runs() else None
+
+
+def _chrony_runs() -> bool:
+    try:
+        return _CHRONY.exists()
+    except PermissionError:
+        return True  # its folder is closed to others, so it is there
 
 
 def _chrony_synchronised() -> bool:
