@@ -226,7 +226,8 @@ def _shortest_of_some(values: tuple[float, ...]) -> list[float | None]:
 def _shortest(value: float) -> float | None:
     if not isfinite(value):
         return None
-    tries = (float("%.*g" % (digits, value)) for digits in range(6, 9))  # noqa: UP031 (as above)
+    least = 6 if abs(value) >= _LEAST_NORMAL else 1  # below, a float32 holds fewer digits the smaller it is
+    tries = (float("%.*g" % (digits, value)) for digits in range(least, 9))  # noqa: UP031 (as above)
     return next((short for short in tries if _as_float32(short) == value), float(f"{value:.9g}"))
 
 
@@ -238,3 +239,4 @@ def _as_float32(value: float) -> float:
 
 
 _FLOAT32 = Struct("f")
+_LEAST_NORMAL = 2.0**-126
