@@ -1,4 +1,4 @@
-"""What a spool gives: records as they are sent, with their doubts, and the one error it has."""
+"""What a spool gives: records as they are sent, with their doubts, and the errors it has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ class SpoolError(Exception):
     def __init__(self, text: str, *, is_damaged: bool = False) -> None:
         super().__init__(text)
         self.is_damaged = is_damaged
+
+
+class DamagedRecord(SpoolError):
+    """The stored bytes of these records no longer pass their checksum; the rest of the file may be sound."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(f"records {first} to {last} of the spool no longer pass their checksum")
+        self.first, self.last = first, last
 
 
 class Dating(NamedTuple):
@@ -32,9 +40,38 @@ class Dating(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A record as it is sent: its number, its time in UTC milliseconds, its doubt about that time, and its body."""
+    """A record as it is sent: its number, its time in UTC milliseconds, its doubt about that time, and its body.
+
+    `values` counts its channels; it is 1 for events and the like.
+    """
 
     seq: int
     at_ms: int
     doubt: Dating | None
     body: bytes
+    values: int = 1
+
+
+class Hour(NamedTuple):
+    """Where the records of a span of time lie: `record_index` is the place of its ledger among the records to commit.
+
+    From `from_ms` to before `to_ms`; `first` and `last` are the lowest and highest seq, None if there was no record.
+    """
+
+    record_index: int
+    from_ms: int
+    to_ms: int
+    first: int | None
+    last: int | None
+
+
+class Selection(NamedTuple):
+    """Which records are asked for: their time from `from_ms` to before `to_ms`, their instrument (None: all).
+
+    `only_hours`: nothing but the hour ledgers whose span overlaps that time.
+    """
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    instruments: frozenset[str] | None = None
+    only_hours: bool = False
