@@ -85,6 +85,15 @@ _BROKER = Table(
     ),
     Key("in_flight", Integer(1, 100), 20, doc="messages on their way at one time"),
     Key("message_size", size(1e3, 16e6), "64kB", doc="largest message"),
+    Key("backfill_rate", Integer(100, 10**9), 50_000, doc="values per second of the backlog, at most"),
+    Key("backfill_traffic", size(1e3, 1e10), "1MB", doc="bytes per second of the backlog as sent, at most"),
+    Key(
+        "delivered_by",
+        Choice("acknowledgement", "receipt"),
+        "acknowledgement",
+        doc="whose word makes a record delivered: the broker's acknowledgement or the platform's receipt",
+    ),
+    Key("receipt_timeout", duration(1, 86_400), "5min", doc="send again what has no receipt for so long"),
     advice={
         "password": _ELSEWHERE.format("password_file"),
         "key": _ELSEWHERE.format("key_file"),

@@ -62,6 +62,10 @@ def broker(raw: Raw, directory: Path, station_id: str) -> BrokerSettings:
         ack_timeout_s=raw["ack_timeout"],
         in_flight=raw["in_flight"],
         message_bytes=int(raw["message_size"]),
+        backfill_values_s=raw["backfill_rate"],
+        backfill_bytes_s=raw["backfill_traffic"],
+        waits_for_receipt=raw["delivered_by"] == "receipt",
+        receipt_timeout_s=raw["receipt_timeout"],
     )
 
 

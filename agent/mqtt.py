@@ -18,6 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from agent.pace import Pace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 COMMAND_LIMIT = 64 * 1024
 """Largest message that a broker may send us (MQTT 5 Maximum Packet Size)."""
+HEARD_A_SECOND, HEARD_AT_ONCE = 5.0, 100.0
+"""So many messages from outside are looked at; a flood costs us nothing more."""
 _UNSENT_TIMEOUT_MS = 20_000
 _TAKEN_OVER = 0x8E
 
@@ -57,17 +61,32 @@ class Lost(NamedTuple):
     error: SessionLost
 
 
+class Heard(NamedTuple):
+    """A message for us; its payload is None if it is ignored: retained, too large, or one of too many."""
+
+    session: Session
+    topic: str
+    payload: bytes | None
+
+
 class Session:
     """A connection to the broker from CONNECT to its end.
 
-    `events` receives Acknowledged and Lost, from paho's thread.
+    `events` receives Acknowledged, Heard and Lost, from paho's thread; `topics` are those it subscribes to.
     """
 
-    def __init__(self, broker: BrokerSettings, events: SimpleQueue[Any], will: tuple[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        events: SimpleQueue[Any],
+        will: tuple[str, bytes] | None = None,
+        topics: Sequence[str] = (),
+    ) -> None:
         self.broker = broker
         self.window = broker.in_flight
         self.packet_limit = 256 * 1024 * 1024
-        self._events = events
+        self._events, self._topics = events, topics
+        self._hearing = Pace(HEARD_A_SECOND, HEARD_AT_ONCE / HEARD_A_SECOND)
         self._greeting: SimpleQueue[tuple[int, str, Properties | None]] = SimpleQueue()
         self._is_closing = False
         self._lost: SessionLost | None = None
@@ -96,6 +115,8 @@ class Session:
         if reason >= 0x80:
             raise self._error(text)
         self._obey(properties)
+        if self._topics:
+            self._client.subscribe([(topic, 1) for topic in self._topics])
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, encoding: str = "") -> int:
         """Send with QoS 1; gives the number that its acknowledgement will carry. Raises SessionLost."""
@@ -134,6 +155,7 @@ class Session:
         client.max_queued_messages_set(broker.in_flight)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_socket_open = self._on_publish, _guard_socket
+        client.on_message = self._on_message
         if broker.username:
             password = broker.password_file.read_text(encoding="utf-8").rstrip("\n") if broker.password_file else None
             client.username_pw_set(broker.username, password)
@@ -183,6 +205,13 @@ class Session:
         self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties
     ) -> None:
         self._events.put(Acknowledged(self, mid, int(reason.value), str(reason)))
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        if self._hearing.wait_s():
+            return  # the first that was too much was told
+        self._hearing.spend(1)
+        is_taken = not message.retain and len(message.payload) <= COMMAND_LIMIT and not self._hearing.wait_s()
+        self._events.put(Heard(self, message.topic, _payload(message) if is_taken else None))
 
 
 class Subscriber:

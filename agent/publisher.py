@@ -7,15 +7,15 @@ A record is delivered when its PUBACK says so, and a session is judged by its ac
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
+from random import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from agent.lanes import LIVE_RESERVE, Lanes, Parcel
-from agent.message import Encoder, compressed
-from agent.mqtt import Acknowledged, Lost, Session, SessionLost
-from agent.spool import Reader
-from agent.times import iso
+from agent.commands import NotValid
+from agent.dispatch import Dispatch, Spooled
+from agent.mqtt import Acknowledged, Heard, Lost, Session, SessionLost
+from agent.reader import Reader
 from agent.troubles import Troubles
 from drivers.clock import monotonic_s
 
@@ -30,9 +30,8 @@ TURN_S = 1.0
 STATE_EVERY_S = 60.0
 STATE_AT_MOST_EVERY_S = 5.0
 TAKEN_OVER_PAUSE_S = 20.0
-MESSAGE_MARGIN = 1024
-"""Bytes of a packet that are not its message: topic and properties."""
-REFUSED_AGAIN_S = 60.0
+STEADY_PAUSE_S = 1.0
+"""After a long session the first attempt comes within this, by chance: a whole city must not come at once."""
 GOODBYE_S = 0.7
 
 
@@ -43,32 +42,24 @@ class Documents(NamedTuple):
     catalog: Callable[[], bytes]
 
 
-class _Sent(NamedTuple):
-    topic: str
-    parcel: Parcel | None
-    at_s: float
-
-
 class Publisher:
-    """Sends what the spool holds. `settle(first, last)` is told what was acknowledged."""
+    """Sends what the spool holds; `spooled` takes what is to be stored of that."""
 
     def __init__(
         self,
         station: str,
         broker: BrokerSettings,
         spool: Path,
-        settle: Callable[[int, int], None],
+        spooled: Spooled,
         documents: Documents,
         say: Say,
     ) -> None:
         self.turned_s = monotonic_s()
-        self._station, self._broker, self._path, self._settle = station, broker, spool, settle
+        self._station, self._broker, self._path, self._spooled = station, broker, spool, spooled
         self._name = f"broker {broker.host}:{broker.port}"
         self._documents, self._troubles = documents, Troubles(self._name, say)
         self._events: SimpleQueue[Any] = SimpleQueue()
-        self._in_flight: dict[int, _Sent] = {}
         self._current: Session | None = None
-        self._heard_s = self._tried_s = monotonic_s()
         self._is_stopping = False
         self._state_s = 0.0
         self._state_said = b""
@@ -85,14 +76,18 @@ class Publisher:
     def run(self) -> None:
         """Hold one session after the other until stopped."""
         reader = Reader(self._path)
-        self._lanes = Lanes(reader, self._settle)
-        self._encoder = Encoder(self._station, reader.id)
+        spooled = self._spooled._replace(note=self._note)
+        self._dispatch = Dispatch(self._station, self._broker, reader, spooled, self._troubles)
         while not self._is_stopping:
             try:
                 self._retrying()(self._session)
             except SessionLost:
                 break
         reader.close()
+
+    def _note(self, key: str, text: str, then: Callable[[], None]) -> None:
+        """Have a note stored; what follows is done here, not on the thread that stores."""
+        self._spooled.note(key, text, lambda: self._events.put(then))
 
     def _retrying(self) -> Retrying:
         return Retrying(
@@ -116,98 +111,69 @@ class Publisher:
         if self._is_stopping:
             return
         self._troubles.began()
-        session = self._current = Session(self._broker, self._events, self._will())
+        is_lost = False
+        session = self._current = Session(self._broker, self._events, self._will(), self._listens_to())
         try:
             session.connect()
             self._begin(session)
             self._serve(session)
         except SessionLost as error:
+            is_lost, self._current = True, None
             session.abandon()
             self._troubles.lost(error)
             if not self._troubles.is_steady:
                 raise
+            self._wait(random() * min(STEADY_PAUSE_S, self._broker.reconnect_max_s))  # noqa: S311  guards no secret
         finally:
             self._current = None
-            self._in_flight.clear()
+            self._dispatch.end(is_lost=is_lost and not self._troubles.is_steady)
+
+    def _listens_to(self) -> list[str]:
+        topics = ["command", "receipt"] if self._broker.waits_for_receipt else ["command"]
+        return [self._topic(name) for name in topics]
 
     def _begin(self, session: Session) -> None:
         while (event := self._next_event(0)) is not None:
             self._take(event)
-        self._heard_s = monotonic_s()
-        self._begin_lanes(session)
+        self._dispatch.begin(session)
         self._state_said = b""
-        self._send_document(session, "catalog", self._documents.catalog())
-
-    def _begin_lanes(self, session: Session) -> None:
-        self._tried_s = monotonic_s()
-        self._lanes.begin_session(min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN))
+        self._dispatch.send_document(session, "catalog", self._documents.catalog())
 
     def _serve(self, session: Session) -> None:
         while not self._is_stopping:
             self._tell_state(session)
-            self._fill(session)
-            self._take(self._next_event(TURN_S))
+            is_busy = self._dispatch.fill(session)
+            self._take(self._next_event(0 if is_busy else self._dispatch.wait_s(TURN_S)))
             while (event := self._next_event(0)) is not None:
                 self._take(event)
             self._judge()
-            self._try_refused_again(session)
         self._take_leave(session)
-
-    def _fill(self, session: Session) -> None:
-        """Send while there is room in the window: live records, then the backlog up to its share."""
-        while len(self._in_flight) < session.window and (parcel := self._lanes.live()):
-            self._send(session, "data", parcel)
-        share = max(1, session.window - LIVE_RESERVE)
-        while len(self._in_flight) < share and (parcel := self._lanes.backfill()):
-            self._send(session, "backfill", parcel)
-
-    def _send(self, session: Session, lane: str, parcel: Parcel) -> None:
-        payload, encoding, topic = self._encoder.message(parcel.records), "", self._topic(lane)
-        if lane == "backfill" and session.compresses:
-            payload, encoding = compressed(payload), "gzip"
-        if len(payload) > session.packet_limit - MESSAGE_MARGIN:
-            self._lanes.was_refused(parcel)
-            self._troubles.too_large(topic, session.packet_limit, parcel.first)
-            return
-        mid = session.publish(topic, payload, encoding=encoding)
-        self._in_flight[mid] = _Sent(topic, parcel, monotonic_s())
-
-    def _send_document(self, session: Session, name: str, payload: bytes) -> int:
-        topic = self._topic(name)
-        mid = session.publish(topic, payload, retain=True)
-        self._in_flight[mid] = _Sent(topic, None, monotonic_s())
-        return mid
 
     def _tell_state(self, session: Session) -> None:
         """Publish the state when it changed, not too often, and now and then anyway."""
         age_s = monotonic_s() - self._state_s
-        if (age_s < STATE_AT_MOST_EVERY_S and self._state_said) or len(self._in_flight) >= session.window:
+        if (age_s < STATE_AT_MOST_EVERY_S and self._state_said) or self._is_full(session):
             return
-        payload = self._documents.state(True, self._delivery())
+        payload = self._documents.state(True, self._dispatch.portrait())
         if age_s >= STATE_EVERY_S or _steady_part(payload) != _steady_part(self._state_said):
             self._state_s, self._state_said = monotonic_s(), payload
-            self._send_document(session, "state", payload)
+            self._dispatch.send_document(session, "state", payload)
 
-    def _delivery(self) -> dict[str, Any]:
-        lanes = self._lanes
-        oldest_ms = lanes.oldest_unsent_ms()
-        return {
-            "newest": lanes.newest,
-            "backlog": lanes.backlog,
-            "oldest_unsent": None if oldest_ms is None else iso(oldest_ms),
-        }
+    def _is_full(self, session: Session) -> bool:
+        return len(self._dispatch.in_flight) >= session.window
 
     def _take_leave(self, session: Session) -> None:
         """Give acknowledgements a moment, say goodbye, and close; unheard, leave the goodbye to the will."""
-        deadline = monotonic_s() + GOODBYE_S
-        self._fill(session)
-        self._await(lambda: len(self._in_flight) < session.window, deadline)
-        if len(self._in_flight) >= session.window:
+        deadline, in_flight = monotonic_s() + GOODBYE_S, self._dispatch.in_flight
+        self._dispatch.fill(session)
+        self._await(lambda: not self._is_full(session), deadline)
+        if self._is_full(session):
             session.abandon()
             return
-        goodbye = self._send_document(session, "state", self._documents.state(False, self._delivery()))
-        self._await(lambda: not self._in_flight, deadline)
-        if goodbye in self._in_flight:
+        state = self._documents.state(False, self._dispatch.portrait())
+        goodbye = self._dispatch.send_document(session, "state", state)
+        self._await(lambda: not in_flight, deadline)
+        if goodbye in in_flight:
             session.abandon()
         else:
             session.close()
@@ -225,37 +191,36 @@ class Publisher:
 
     def _take(self, event: Any) -> None:
         if isinstance(event, int):
-            self._lanes.newest = max(self._lanes.newest, event)
-        elif isinstance(event, Acknowledged) and event.session is self._current:
-            self._acknowledge(event)
-        elif isinstance(event, Lost) and event.session is self._current:
-            raise event.error
+            self._dispatch.lanes.newest = max(self._dispatch.lanes.newest, event)
+        elif callable(event):
+            event()
+        elif event is not None and event.session is self._current:
+            self._hear(event)
 
-    def _acknowledge(self, event: Acknowledged) -> None:
-        sent = self._in_flight.pop(event.mid, None)
-        if sent is None:
-            return
-        self._heard_s = monotonic_s()
-        if event.reason >= 0x80:
-            self._troubles.refused(sent.topic, event.text)
-            if sent.parcel:
-                self._lanes.was_refused(sent.parcel)
-            return
-        self._troubles.accepted(sent.topic)
-        if sent.parcel:
-            self._lanes.acknowledged(sent.parcel)
+    def _hear(self, event: Acknowledged | Heard | Lost) -> None:
+        if isinstance(event, Acknowledged):
+            self._dispatch.acknowledged(event)
+        elif isinstance(event, Lost):
+            raise event.error
+        elif event.payload is None:
+            self._troubles.not_understood("retained, too large or one of too many")
+        else:
+            self._obey(event.topic, event.payload)
+
+    def _obey(self, topic: str, payload: bytes) -> None:
+        try:
+            if topic == self._topic("receipt"):
+                self._dispatch.receipt(payload)
+            else:
+                self._dispatch.requests.hear(payload, self._dispatch.lanes.newest)
+        except NotValid as error:
+            self._troubles.not_understood(f"{topic}: {error}")
 
     def _judge(self) -> None:
-        """End a session in which nothing is acknowledged; a message behind many others on a slow link may take long."""
-        oldest = next(iter(self._in_flight.values()), None)
-        limit_s = monotonic_s() - self._broker.ack_timeout_s
-        if oldest and max(oldest.at_s, self._heard_s) < limit_s:
+        """End a session in which nothing is acknowledged."""
+        if self._dispatch.silent_s() > self._broker.ack_timeout_s:
             raise SessionLost(f"{self._name}: acknowledged nothing for {self._broker.ack_timeout_s:g} s")
         self._troubles.goes_on()
-
-    def _try_refused_again(self, session: Session) -> None:
-        if self._lanes.refused and not self._in_flight and monotonic_s() - self._tried_s > REFUSED_AGAIN_S:
-            self._begin_lanes(session)
 
     def _wait(self, seconds: float) -> None:
         """Wait between attempts, learning of commits, ended by stop."""

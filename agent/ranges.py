@@ -38,6 +38,22 @@ class Ranges:
         self._firsts[begin:end] = [first]
         self._lasts[begin:end] = [last]
 
+    def remove(self, first: int, last: int) -> None:
+        """Take a range out, whatever of it is in."""
+        begin, end = bisect_left(self._lasts, first), bisect_right(self._firsts, last)
+        if begin >= end:
+            return
+        left = (self._firsts[begin], first - 1)
+        right = (last + 1, self._lasts[end - 1])
+        kept = [one for one in (left, right) if one[0] <= one[1]]
+        self._firsts[begin:end] = [one[0] for one in kept]
+        self._lasts[begin:end] = [one[1] for one in kept]
+
+    def within(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Give the ranges inside the bounds, cut at them."""
+        begin, end = bisect_left(self._lasts, first), bisect_right(self._firsts, last)
+        return [(max(first, self._firsts[place]), min(last, self._lasts[place])) for place in range(begin, end)]
+
     def gap(self, first: int, last: int) -> tuple[int, int] | None:
         """Give the first stretch within the bounds that is not in the set."""
         place = bisect_right(self._firsts, first) - 1

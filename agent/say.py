@@ -15,6 +15,10 @@ class Say:
         self._broken: set[str] = set()
         self._lock = Lock()
 
+    def once(self, text: str) -> None:
+        """Log something that has no end; the caller sees to it that it is not said too often."""
+        log.warning("%s", clean(text))
+
     def broke(self, key: str, text: str) -> None:
         """Log a trouble unless it is known."""
         with self._lock:

@@ -23,7 +23,11 @@ class StationSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Where records go, and how patiently. `protocol` is "5" or "3.1.1"."""
+    """Where records go, and how patiently. `protocol` is "5" or "3.1.1".
+
+    `backfill_values_s` and `backfill_bytes_s` pace the backlog and what was asked for. `waits_for_receipt`: a record
+    counts as delivered when the platform says so, not when the broker does.
+    """
 
     host: str
     port: int
@@ -42,6 +46,10 @@ class BrokerSettings:
     ack_timeout_s: float
     in_flight: int
     message_bytes: int
+    backfill_values_s: float = 50_000.0
+    backfill_bytes_s: float = 1e6
+    waits_for_receipt: bool = False
+    receipt_timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Troubles:
         self._has_delivered = self._was_refused = False
         self._short_sessions = 0
         self._refusing: set[str] = set()
+        self._ignored, self._ignored_told_s = 0, -60.0
 
     @property
     def is_steady(self) -> bool:
@@ -51,10 +52,19 @@ class Troubles:
         text = f"{self._broker}: refuses messages on {topic}: {why}; records are kept and tried again"
         self._say.broke(f"refused {topic}", text)
 
-    def too_large(self, topic: str, limit_bytes: int, seq: int) -> None:
-        """Note a record that no message to this broker can hold."""
-        text = f"takes no more than {limit_bytes} bytes at once; seq {seq} is larger and is kept"
-        self._say.broke(f"too large {topic}", f"{self._broker}: {text}")
+    def set_aside(self, topic: str, seq: int, limit_bytes: int) -> None:
+        """Note a record that this broker will not have in any message; a limit of 0 is not known."""
+        why = f"takes no more than {limit_bytes} bytes at once" if limit_bytes else "refuses it"
+        text = f"{self._broker}: seq {seq} is set aside ({why}), kept, and tried again each hour"
+        self._say.broke(f"set aside {topic}", text)
+
+    def not_understood(self, why: str) -> None:
+        """Note a message for us that is none; a flood of them is one line a minute."""
+        self._ignored += 1
+        if monotonic_s() >= self._ignored_told_s + 60:
+            text = f"{self._broker}: {self._ignored} messages for this station were ignored; the last: {why}"
+            self._ignored, self._ignored_told_s = 0, monotonic_s()
+            self._say.once(text)
 
     def goes_on(self) -> None:
         """Note that the session is still there."""

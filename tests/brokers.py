@@ -134,12 +134,13 @@ class Platform:
 class ScriptedBroker:
     """An MQTT 5 broker that does what real ones do only sometimes; it stores nothing.
 
-    `answer(topic)` gives the reason code of a publication's acknowledgement, or None to keep silent. Newer mosquitto
+    `answer(topic)` gives the reason code of a publication's acknowledgement, or None to keep silent; `judge(message)`
+    gives one that goes before it, for what is in the message. Newer mosquitto
     than 2.0.11 refuses with 0x87 and goes on, and tells a client that its session was taken over.
     """
 
-    def __init__(self, answer=lambda topic: 0):
-        self.answer = answer
+    def __init__(self, answer=lambda topic: 0, judge=lambda message: 0):
+        self.answer, self.judge = answer, judge
         self.sessions = 0
         self.published: list[str] = []
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -183,7 +184,9 @@ class ScriptedBroker:
             end = 2 + int.from_bytes(body[:2], "big")
             topic = body[2:end].decode()
             self.published.append(topic)
-            reason = self.answer(topic)
+            message = body[end + 3 + body[end + 2] :]
+            reason = self.judge(gzip.decompress(message) if message[:2] == b"\x1f\x8b" else message)
+            reason = reason or self.answer(topic)
             if reason is not None:
                 connection.sendall(b"\x40\x04" + body[end : end + 2] + bytes([reason, 0]))
 

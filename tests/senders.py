@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from waiting import until
 
+from agent.dispatch import Spooled
 from agent.publisher import Documents, Publisher
 from agent.record import measured
 from agent.say import Say
@@ -32,6 +33,8 @@ SETTINGS = BrokerSettings(
     ack_timeout_s=20.0,
     in_flight=20,
     message_bytes=2000,
+    backfill_values_s=1e9,
+    backfill_bytes_s=1e9,
 )
 
 
@@ -43,7 +46,8 @@ class Sender:
         self.settled = []
         documents = Documents(self._state, lambda: b'{"catalog":1}')
         broker = replace(SETTINGS, **settings)
-        self.publisher = Publisher("DL-001", broker, spool.path, self._settle, documents, Say())
+        spooled = Spooled(self._settle, self._damaged, self._note)
+        self.publisher = Publisher("DL-001", broker, spool.path, spooled, documents, Say())
         self._errors = []
         self._lock = threading.Lock()
         self.mood = "good"
@@ -86,6 +90,15 @@ class Sender:
         self.settled.append((first, last))
         with self._lock:
             self.spool.commit([], [(first, last)])
+
+    def _damaged(self, first, last):
+        with self._lock:
+            self.spool.drop_damaged(first, last)
+
+    def _note(self, key, text, then):
+        with self._lock:
+            self.spool.note(key, text)
+        then()
 
     def _state(self, is_online, delivery):
         status = "online" if is_online else "offline"

@@ -15,7 +15,9 @@ def lanes(spool, path):
     store(spool, 10)
     settled = []
     reader = Reader(path)
-    lanes = Lanes(reader, lambda first, last: settled.append((first, last)))
+    damaged = []
+    lanes = Lanes(reader, lambda *span: settled.append(span), lambda *span: damaged.append(span))
+    lanes.damaged_told = damaged
     lanes.told = settled
     lanes.begin_session(ALL)
     yield lanes
@@ -55,13 +57,55 @@ def test_what_is_acknowledged_is_settled_for_good(spool, lanes):
     assert lanes.backfill() is None
 
 
-def test_what_was_refused_waits_for_the_next_session_and_holds_up_nothing(spool, lanes):
-    lanes.was_refused(lanes.backfill())
-    assert lanes.backfill() is None
-    assert lanes.backlog == 10
-    assert list(lanes.refused) == [(1, 10)]
+def test_a_refused_message_is_sent_in_halves_until_one_record_is_set_aside(spool, lanes):
+    poison, sent = 7, []
+    while parcel := lanes.backfill():
+        if poison in seqs(parcel):
+            is_split = lanes.split(parcel)
+            assert is_split == (len(parcel.records) > 1)
+        else:
+            lanes.acknowledged(parcel)
+            sent += seqs(parcel)
+    assert sorted(sent) == [1, 2, 3, 4, 5, 6, 8, 9, 10]
+    assert list(lanes.set_aside) == [(7, 7)]
+    assert lanes.backlog == 1
+
+
+def test_what_is_set_aside_holds_up_no_session_and_is_tried_again_when_told(spool, lanes):
+    lanes.begin_session(0)
+    assert not lanes.split(lanes.backfill())
     lanes.begin_session(ALL)
-    assert seqs(lanes.backfill()) == list(range(1, 11))
+    assert seqs(lanes.backfill()) == list(range(2, 11))
+    assert lanes.backfill() is None
+    lanes.try_again()
+    assert seqs(lanes.backfill()) == [1]
+
+
+def test_what_waits_for_its_receipt_is_sent_again_only_when_it_waits_too_long(spool, lanes):
+    parcel = lanes.backfill()
+    lanes.await_receipt(parcel)
+    assert (lanes.backlog, list(lanes.awaiting)) == (10, [(1, 10)])
+    lanes.begin_session(ALL)
+    assert lanes.backfill() is None
+    lanes.deliver(3, 6)
+    assert lanes.told == [(3, 6)]
+    lanes.unsent(1, 10)
+    assert (seqs(lanes.backfill()), seqs(lanes.backfill())) == ([1, 2], [7, 8, 9, 10])
+
+
+def test_a_receipt_for_records_that_do_not_exist_settles_only_those_that_do(spool, lanes):
+    lanes.deliver(9, 1 << 53)
+    assert lanes.told == [(9, 10)]
+    lanes.newest = store(spool, 1)
+    assert seqs(lanes.live()) == [11]
+
+
+def test_a_live_message_that_is_taken_back_comes_as_backfill(spool, lanes):
+    lanes.acknowledged(lanes.backfill())
+    lanes.newest = store(spool, 2)
+    lanes.unsent(lanes.live().first, 12)
+    assert lanes.live() is None
+    assert seqs(lanes.backfill()) == [11, 12]
 
 
 def test_records_that_were_trimmed_are_settled_when_their_turn_comes(spool, lanes):

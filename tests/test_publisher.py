@@ -7,7 +7,7 @@ from waiting import until
 
 from agent import publisher as publisher_module
 from agent.demo.uplink import Uplink
-from agent.publisher import Publisher
+from agent.dispatch import Dispatch
 from agent.record import measured
 from agent.spool import Dating, Reader
 from drivers.clock import now
@@ -103,14 +103,15 @@ def test_records_whose_time_is_held_back_are_sent_once_they_are_dated(spool, bro
 
 def test_no_more_messages_are_on_their_way_than_the_window_allows(spool, broker, platform, monkeypatch):
     most = []
-    fill = Publisher._fill
+    fill = Dispatch.fill
 
     def watched(self, session):
-        fill(self, session)
-        most.append(len(self._in_flight))
+        is_busy = fill(self, session)
+        most.append(len(self.in_flight))
         assert len(session._client._out_messages) <= 7, "no more lies in the library's own queue"
+        return is_busy
 
-    monkeypatch.setattr(Publisher, "_fill", watched)
+    monkeypatch.setattr(Dispatch, "fill", watched)
     monkeypatch.setattr(publisher_module, "STATE_AT_MOST_EVERY_S", 0.0)
     sender = Sender(spool, port=broker.port, in_flight=7, message_bytes=300)
     sender.measure(300)
@@ -165,7 +166,7 @@ def test_a_record_too_large_for_the_broker_is_kept_and_said_and_holds_up_nothing
             sender.measure(2)
             until(lambda: list(spool.acknowledged) == [(2, 3)])
         assert len(lines()) == 1
-        assert "takes no more than 3000 bytes at once; seq 1 is larger and is kept" in lines()[0]
+        assert "seq 1 is set aside (takes no more than 3000 bytes at once), kept, and tried again" in lines()[0]
     finally:
         platform.close()
         broker.stop()
@@ -186,7 +187,14 @@ def test_state_and_catalog_are_retained_and_the_state_says_online_then_offline(s
     assert late.of("state")[0].document == {
         "status": "offline",
         "mood": "good",
-        "delivery": {"newest": 1, "backlog": 0, "oldest_unsent": None},
+        "delivery": {
+            "newest": 1,
+            "backlog": 0,
+            "oldest_unsent": None,
+            "set_aside": 0,
+            "awaiting_receipt": 0,
+            "requests": [],
+        },
     }
     assert late.of("catalog")[0].document == {"catalog": 1}
     late.close()

@@ -59,3 +59,19 @@ def test_a_copy_goes_its_own_way():
     twin.add(4, 9)
     assert list(ranges) == [(1, 3)]
     assert list(twin) == [(1, 9)]
+
+
+@given(PAIRS, NUMBER, NUMBER)
+def test_what_is_taken_out_is_out_and_nothing_else(pairs, one, other):
+    first, last = min(one, other), max(one, other)
+    ranges = Ranges(pairs)
+    ranges.remove(first, last)
+    assert {number for number in range(80) if number in ranges} == numbers(pairs) - set(range(first, last + 1))
+    assert all(before[1] + 1 < after[0] for before, after in pairwise(ranges))
+
+
+@given(PAIRS, NUMBER, NUMBER)
+def test_ranges_within_bounds_hold_what_is_in_the_set_there(pairs, one, other):
+    first, last = min(one, other), max(one, other)
+    within = [number for a, b in Ranges(pairs).within(first, last) for number in range(a, b + 1)]
+    assert within == sorted(numbers(pairs) & set(range(first, last + 1)))

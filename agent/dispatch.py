@@ -1,0 +1,256 @@
+"""What goes out in a session and what becomes of it: fills the window, paces the backlog, hears acknowledgements."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.commands import NotValid, parse_receipt
+from agent.lanes import LIVE_RESERVE, Lanes, Parcel
+from agent.message import Encoder, compressed
+from agent.pace import Pace
+from agent.refusals import ABOUT_THE_LANE, Refusals
+from agent.requests import Requests
+from agent.times import iso
+from drivers.clock import monotonic_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.mqtt import Acknowledged, Session
+    from agent.settings import BrokerSettings
+    from agent.spool import Reader
+    from agent.troubles import Troubles
+
+MESSAGE_MARGIN = 1024
+"""Bytes of a packet that are not its message: topic and properties."""
+BACKFILL_A_TURN = 50
+REPLIES_MOST = 100
+GOOD = 0x80
+
+
+class Spooled(NamedTuple):
+    """What the dispatch tells the spool's thread.
+
+    `settle(first, last)`: need not be sent again; `damaged(first, last)`: is not what was once written;
+    `note(key, text, then)`: to be kept over a restart, and what to do afterwards.
+    """
+
+    settle: Callable[[int, int], None]
+    damaged: Callable[[int, int], None]
+    note: Callable[[str, str, Callable[[], None]], None]
+
+
+class Sent(NamedTuple):
+    """A message on its way."""
+
+    topic: str
+    parcel: Parcel | None
+    reply: dict[str, Any] | None
+    at_s: float
+
+
+class Dispatch:
+    """Everything between the spool and one session after the other."""
+
+    def __init__(
+        self, station: str, broker: BrokerSettings, reader: Reader, spooled: Spooled, troubles: Troubles
+    ) -> None:
+        self._station, self._broker, self._troubles = station, broker, troubles
+        self._prefix = f"{broker.prefix}/{station}"
+        self._spool_id = reader.id
+        self._encoder = Encoder(station, reader.id)
+        self.lanes = Lanes(reader, spooled.settle, spooled.damaged)
+        self.requests = Requests(
+            reader, reader.noted("requests"), lambda text, then: spooled.note("requests", text, then)
+        )
+        self.in_flight: dict[int, Sent] = {}
+        self._refusals = Refusals(broker.message_bytes)
+        self._values, self._bytes = Pace(broker.backfill_values_s), Pace(broker.backfill_bytes_s)
+        self._replies: deque[dict[str, Any]] = deque(maxlen=REPLIES_MOST)
+        self._awaited: deque[tuple[float, int, int]] = deque()
+        self._turn_of_requests = False
+        self._heard_s = monotonic_s()
+        self._has_worked = False
+
+    def topic(self, name: str) -> str:
+        """Give one of the station's topics."""
+        return f"{self._prefix}/{name}"
+
+    def begin(self, session: Session) -> None:
+        """Begin a session: nothing is on its way."""
+        self._heard_s = monotonic_s()
+        self._has_worked = False
+        self.lanes.begin_session(min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN))
+
+    def end(self, *, is_lost: bool) -> None:
+        """End a session: what was on its way is unsent again."""
+        backlog = [sent.parcel for sent in self.in_flight.values() if sent.parcel and sent.parcel.lane == "backfill"]
+        for sent in self.in_flight.values():
+            if sent.reply:
+                self._replies.append(sent.reply)
+        self.in_flight.clear()
+        self.requests.session_lost()
+        if is_lost and backlog and self._has_worked and not self._refusals.is_barred("backfill"):
+            self._suspect(backlog)
+
+    def wait_s(self, most_s: float) -> float:
+        """Give how long nothing needs to be done if nothing happens."""
+        if self.requests.replies:
+            return 0.0
+        paced_s = max(self._values.wait_s(), self._bytes.wait_s())
+        return min(most_s, paced_s) if paced_s else most_s
+
+    def fill(self, session: Session) -> bool:
+        """Send while there is room in the window: live, then the backlog up to its share; says if more could follow."""
+        self._time_out()
+        is_busy = self.requests.turn()
+        self._answer(session)
+        while len(self.in_flight) < session.window and not self._refusals.is_barred("data"):
+            if not (parcel := self.lanes.live()):
+                break
+            self._send(session, parcel)
+        return self._fill_backfill(session) or is_busy
+
+    def send_document(self, session: Session, name: str, payload: bytes) -> int:
+        """Send a retained document; gives its number."""
+        mid = session.publish(self.topic(name), payload, retain=True)
+        self.in_flight[mid] = Sent(self.topic(name), None, None, monotonic_s())
+        return mid
+
+    def acknowledged(self, event: Acknowledged) -> None:
+        """Hear what the broker says of a message."""
+        sent = self.in_flight.pop(event.mid, None)
+        if sent is None:
+            return
+        self._heard_s = monotonic_s()
+        if event.reason >= GOOD:
+            self._refused(sent, event)
+            return
+        self._has_worked = True
+        self._troubles.accepted(sent.topic)
+        if sent.parcel:
+            self._delivered(sent.parcel)
+
+    def receipt(self, payload: bytes) -> None:
+        """Hear what the platform has stored. Raises NotValid."""
+        spool, ranges = parse_receipt(payload)
+        if spool != self._spool_id:
+            raise NotValid("is about another spool")
+        for first, last in ranges:
+            self.lanes.deliver(first, last)
+
+    def silent_s(self) -> float:
+        """Give how long messages are on their way and nothing at all is acknowledged; one behind many may take long."""
+        oldest = next(iter(self.in_flight.values()), None)
+        return monotonic_s() - max(oldest.at_s, self._heard_s) if oldest else 0.0
+
+    def portrait(self) -> dict[str, Any]:
+        """Give the numbers of delivery for the state."""
+        lanes = self.lanes
+        oldest_ms = lanes.oldest_unsent_ms()
+        return {
+            "newest": lanes.newest,
+            "backlog": lanes.backlog,
+            "oldest_unsent": None if oldest_ms is None else iso(oldest_ms),
+            "set_aside": _count(lanes.set_aside),
+            "awaiting_receipt": _count(lanes.awaiting),
+            "requests": self.requests.portrait(),
+        }
+
+    def _fill_backfill(self, session: Session) -> bool:
+        share = 1 if self._refusals.is_careful else max(1, session.window - LIVE_RESERVE)
+        for _ in range(BACKFILL_A_TURN):
+            if len(self.in_flight) >= share or self._refusals.is_barred("backfill") or self._is_paced():
+                return False
+            if not (parcel := self._next_backfill()):
+                return False
+            self._send(session, parcel)
+        return True
+
+    def _is_paced(self) -> bool:
+        return bool(self._values.wait_s() or self._bytes.wait_s())
+
+    def _next_backfill(self) -> Parcel | None:
+        """Take in turns from what was asked for and from the backlog."""
+        size = self._refusals.message_bytes
+        self._turn_of_requests = not self._turn_of_requests
+        if self._turn_of_requests:
+            return self.requests.take(size) or self.lanes.backfill(size)
+        return self.lanes.backfill(size) or self.requests.take(size)
+
+    def _send(self, session: Session, parcel: Parcel) -> None:
+        payload, encoding, topic = self._encoder.message(parcel.records), "", self.topic(parcel.lane)
+        if parcel.lane == "backfill":
+            if session.compresses:
+                payload, encoding = compressed(payload), "gzip"
+            self._values.spend(parcel.values)
+            self._bytes.spend(len(payload))
+        if len(payload) > session.packet_limit - MESSAGE_MARGIN:
+            self._split(topic, parcel, session.packet_limit)
+            return
+        mid = session.publish(topic, payload, encoding=encoding)
+        self.in_flight[mid] = Sent(topic, parcel, None, monotonic_s())
+
+    def _answer(self, session: Session) -> None:
+        self._replies.extend(self.requests.replies)
+        self.requests.replies.clear()
+        while self._replies and len(self.in_flight) < session.window:
+            reply = self._replies.popleft()
+            document = {"v": 1, "station": self._station, "spool": self._spool_id, **reply}
+            mid = session.publish(self.topic("reply"), json.dumps(document, separators=(",", ":")).encode())
+            self.in_flight[mid] = Sent(self.topic("reply"), None, reply, monotonic_s())
+
+    def _delivered(self, parcel: Parcel) -> None:
+        if parcel.lane == "backfill":
+            self._refusals.acknowledged()
+        if self._broker.waits_for_receipt:
+            self.lanes.await_receipt(parcel)
+            self._awaited.append((monotonic_s(), parcel.first, parcel.last))
+        else:
+            self.lanes.acknowledged(parcel)
+        if parcel.request:
+            self.requests.delivered(parcel)
+
+    def _refused(self, sent: Sent, event: Acknowledged) -> None:
+        self._troubles.refused(sent.topic, event.text)
+        if sent.parcel is None:
+            return
+        if event.reason in ABOUT_THE_LANE:
+            self._refusals.bar(sent.parcel.lane)
+            self._take_back(sent.parcel)
+        else:
+            self._split(sent.topic, sent.parcel, 0)
+
+    def _take_back(self, parcel: Parcel) -> None:
+        if parcel.request:
+            self.requests.take_back(parcel)
+        else:
+            self.lanes.unsent(parcel.first, parcel.last)
+
+    def _split(self, topic: str, parcel: Parcel, limit_bytes: int) -> None:
+        """Send the halves of a message that is refused for what it is; set a single record aside."""
+        if parcel.request:
+            self.requests.refused(parcel)
+        elif not self.lanes.split(parcel):
+            self._troubles.set_aside(topic, parcel.first, limit_bytes)
+
+    def _suspect(self, backlog: list[Parcel]) -> None:
+        """Send more carefully after sessions that end with the backlog on its way, one after the other."""
+        if self._refusals.session_lost(sum(len(parcel.records) for parcel in backlog)) and not backlog[0].request:
+            self.lanes.set_aside.add(backlog[0].first, backlog[0].last)
+            self._troubles.set_aside(self.topic("backfill"), backlog[0].first, 0)
+
+    def _time_out(self) -> None:
+        """Have sent again what waited too long for its receipt, and now and then what was set aside."""
+        limit_s = monotonic_s() - self._broker.receipt_timeout_s
+        while self._awaited and self._awaited[0][0] < limit_s:
+            _, first, last = self._awaited.popleft()
+            self.lanes.unsent(first, last)
+        if self._refusals.is_time_to_try_again():
+            self.lanes.try_again()
+
+
+def _count(ranges: Any) -> int:
+    return sum(last - first + 1 for first, last in ranges)
