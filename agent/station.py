@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.committer import Committer, Retention
+from agent.dispatch import Spooled
 from agent.lines import open_line
 from agent.notify import notify, watchdog_s
 from agent.poller import Poller
@@ -63,7 +64,7 @@ class Station:
             config.station.id,
             config.broker,
             config.spool.path,
-            self.committer.acknowledge,
+            Spooled(self.committer.acknowledge, self.committer.damaged, self.committer.note),
             Documents(portrait.state, portrait.catalog),
             say,
         )
