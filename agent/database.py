@@ -28,7 +28,7 @@ from agent.ranges import Ranges
 from agent.stored import Dating, SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 Connection = sqlite3.Connection
@@ -67,6 +67,25 @@ def record_crc(seed: int, seq: int, at_ms: int, elapsed_ms: int | None, body: by
     return crc32(body, crc32(_pack(seq, at_ms, _NOT_HELD if elapsed_ms is None else elapsed_ms), seed))
 
 
+def seed(shape: str) -> int:
+    """Give the checksum that a record of that shape starts from."""
+    return crc32(shape.encode())
+
+
+def is_sound(row: tuple[Any, ...], seeds: Mapping[int, int], checked_from: int) -> bool:
+    """Say whether a record is what was stored: one before `checked_from` has no checksum and passes.
+
+    `seeds` are the checksums of the shapes by their numbers.
+    """
+    seq, at_ms, elapsed_ms, shape, body, crc = row
+    if crc is None:
+        return bool(seq < checked_from)
+    try:
+        return bool(crc == record_crc(seeds[shape] if shape else 0, seq, at_ms, elapsed_ms, body))
+    except NONSENSE:
+        return False
+
+
 def with_crc(*values: Any) -> tuple[Any, ...]:
     """Give a row of one of the small tables with its checksum."""
     return *values, crc32(repr(values).encode())
@@ -77,8 +96,8 @@ def connected_to_read(path: Path, *options: str) -> Connection:
     return _connect("&".join([f"{path.absolute().as_uri()}?mode=ro", *options]))
 
 
-def opened(path: Path, *, is_short: bool) -> tuple[Connection, bool]:
-    """Open or make a file for writing, in the newest layout; also says whether it was not in that layout before.
+def opened(path: Path, notes: Callable[[], Mapping[str, str]], *, is_short: bool) -> Connection:
+    """Open a file for writing; make or upgrade it, with notes, if it is not in the newest layout.
 
     `is_short`: the disk is nearly full, so the log is kept small. Raises Error or one of NONSENSE.
     """
@@ -91,11 +110,11 @@ def opened(path: Path, *, is_short: bool) -> tuple[Connection, bool]:
         if is_short:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if version < SCHEMA_VERSION:
-            _lay_out(db, version)
+            _lay_out(db, version, notes())
     except BaseException:
         db.close()  # at once: closed later, it would delete the log of the file that takes this one's place
         raise
-    return db, version < SCHEMA_VERSION
+    return db
 
 
 def close(db: Connection) -> None:
@@ -130,7 +149,7 @@ def is_damage(error: BaseException) -> bool:
     """Tell a file that is wrong from a disk that fails; a record without its shape is wrong too."""
     if isinstance(error, sqlite3.OperationalError):
         return str(error).startswith("Could not decode")
-    return type(error) is sqlite3.DatabaseError or isinstance(error, (sqlite3.IntegrityError, *NONSENSE))
+    return type(error) is sqlite3.DatabaseError or isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, *NONSENSE))
 
 
 def why(error: BaseException) -> str:
@@ -230,7 +249,7 @@ def _known_layout(version: int) -> dict[str, list[Any]]:
     }
 
 
-def _lay_out(db: Connection, version: int) -> None:
+def _lay_out(db: Connection, version: int, notes: Mapping[str, str]) -> None:
     """Make the tables, or bring those of version 1 to this one; in one transaction, so a crash leaves no half."""
     db.execute("BEGIN IMMEDIATE")
     if version:
@@ -240,7 +259,8 @@ def _lay_out(db: Connection, version: int) -> None:
         note(db, "id", uuid4().hex)
     _run(db, _HOUR + _AGED)
     note(db, "checked_from", str(newest(db) + 1))
-    note(db, "schema", str(SCHEMA_VERSION))
+    for key, value in {**notes, "schema": str(SCHEMA_VERSION)}.items():
+        note(db, key, value)
     db.execute("COMMIT")
 
 

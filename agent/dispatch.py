@@ -107,9 +107,9 @@ class Dispatch:
         self._time_out()
         is_busy = self.requests.turn()
         self._answer(session)
-        while len(self.in_flight) < session.window and not self._refusals.is_barred("data"):
-            if not (parcel := self.lanes.live()):
-                break
+        if self._refusals.is_barred("data"):
+            self.lanes.pass_by_live()
+        while len(self.in_flight) < session.window and (parcel := self.lanes.live()):
             self._send(session, parcel)
         return self._fill_backfill(session) or is_busy
 

@@ -83,6 +83,10 @@ class Lanes:
         self._covered.add(parcel.first, parcel.last)
         return parcel
 
+    def pass_by_live(self) -> None:
+        """Leave what is live to the backlog, since the broker will not have it as such."""
+        self._live_next = self.newest + 1
+
     def backfill(self, message_bytes: int = _UNBOUNDED) -> Parcel | None:
         """Take the next records of the backlog, or of a message that was refused as a whole."""
         while gap := self._next_gap():

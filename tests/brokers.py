@@ -135,7 +135,7 @@ class ScriptedBroker:
     """An MQTT 5 broker that does what real ones do only sometimes; it stores nothing.
 
     `answer(topic)` gives the reason code of a publication's acknowledgement, or None to keep silent; `judge(message)`
-    gives one that goes before it, for what is in the message. Newer mosquitto
+    gives one that goes before it, for what is in the message, or None to end the session. Newer mosquitto
     than 2.0.11 refuses with 0x87 and goes on, and tells a client that its session was taken over.
     """
 
@@ -186,6 +186,9 @@ class ScriptedBroker:
             self.published.append(topic)
             message = body[end + 3 + body[end + 2] :]
             reason = self.judge(gzip.decompress(message) if message[:2] == b"\x1f\x8b" else message)
+            if reason is None:
+                connection.shutdown(socket.SHUT_RDWR)
+                return
             reason = reason or self.answer(topic)
             if reason is not None:
                 connection.sendall(b"\x40\x04" + body[end : end + 2] + bytes([reason, 0]))
