@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from agent.record import event
+from agent.record import event, ledger
 from agent.times import iso
 from drivers.clock import monotonic_s, now
 
@@ -50,6 +50,9 @@ class Committer:
         self._lock = Lock()
         self._records: list[Record] = []
         self._acknowledged: list[tuple[int, int]] = []
+        self._damaged: list[tuple[int, int]] = []
+        self._notes: dict[str, str] = {}
+        self._after: list[Callable[[], None]] = []
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._committed_s = 0.0
         self._trimmed_s = monotonic_s()
@@ -67,6 +70,18 @@ class Committer:
         """Hand over a range that need not be sent again; stored with the next commit."""
         with self._lock:
             self._acknowledged.append((first, last))
+
+    def note(self, key: str, value: str, then: Callable[[], None]) -> None:
+        """Have a word remembered across restarts; `then` is called once it is on disk."""
+        with self._lock:
+            self._notes[key] = value
+            self._after.append(then)
+        self._wake.put(True)
+
+    def damaged(self, first: int, last: int) -> None:
+        """Give up records that are not what was once stored, and say so with the next commit."""
+        with self._lock:
+            self._damaged.append((first, last))
 
     def stop(self) -> None:
         """Commit what is there and end `run`."""
@@ -89,12 +104,19 @@ class Committer:
         with self._lock:
             records, self._records = [*self._records, *steps], []
             acknowledged, self._acknowledged = self._acknowledged, []
+            notes, self._notes = self._notes, {}
+            after, self._after = self._after, []
+            damaged, self._damaged = self._damaged, []
+        for first, last in damaged:
+            records.append(self._given_up(first, last))
         was_trusted = self._timekeeper.is_trusted
         self._timekeeper.trusted()
         newest = self._spool.newest
-        if records or acknowledged:
+        if records or acknowledged or notes:
             self._committed_s = monotonic_s()
-            newest = self._spool.commit(records, acknowledged, held=not was_trusted)
+            newest = self._spool.commit(records, acknowledged, held=not was_trusted, notes=notes)
+        for then in after:
+            then()
         dated = self._timekeeper.settle(self._spool)
         if records or dated:
             self._committed(newest)
@@ -117,6 +139,9 @@ class Committer:
                 break
             self._drop()
         return not batches and not self._spool.is_short_of_room()
+
+    def _given_up(self, first: int, last: int) -> Record:
+        return ledger("damaged", now(), first=first, last=last, records=self._spool.drop_damaged(first, last))
 
     def _is_too_much(self) -> bool:
         return self._spool.used_bytes() > self._retention.size_bytes or self._spool.is_short_of_room()

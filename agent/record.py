@@ -112,3 +112,8 @@ def outage(
 def event(name: str, moment: Moment, **details: Any) -> Record:
     """Build the record of something that happened to the station itself."""
     return Record(moment, "", encode({"kind": "event", "event": name, **details}))
+
+
+def ledger(name: str, moment: Moment, **figures: Any) -> Record:
+    """Build a record of what the station has stored, given up or lost."""
+    return Record(moment, "", encode({"kind": "ledger", "ledger": name, **figures}))
