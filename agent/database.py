@@ -58,7 +58,11 @@ CREATE VIEW aged AS
                           FROM dating WHERE record.elapsed_ms IS NOT NULL AND seq BETWEEN first AND last), at_ms) at_ms
     FROM record;
 """
+_LONGEST_BYTES = 16 * 1024 * 1024
+"""A length that was damaged must not make SQLite ask for a gigabyte."""
 _NOT_HELD = -(1 << 63)
+_READABLE = (b"\1\1", b"\2\2")
+"""Format versions that this SQLite reads and writes (SQLite documentation, "Database File Format")."""
 _pack = struct.Struct("<qqq").pack
 
 
@@ -93,7 +97,9 @@ def with_crc(*values: Any) -> tuple[Any, ...]:
 
 def connected_to_read(path: Path, *options: str) -> Connection:
     """Open a file that another connection may be writing."""
-    return _connect("&".join([f"{path.absolute().as_uri()}?mode=ro", *options]))
+    db = _connect("&".join([f"{path.absolute().as_uri()}?mode=ro", *options]))
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_BYTES)
+    return db
 
 
 def opened(path: Path, notes: Callable[[], Mapping[str, str]], *, is_short: bool) -> Connection:
@@ -149,11 +155,24 @@ def is_damage(error: BaseException) -> bool:
     """Tell a file that is wrong from a disk that fails; a record without its shape is wrong too."""
     if isinstance(error, sqlite3.OperationalError):
         return str(error).startswith("Could not decode")
-    return type(error) is sqlite3.DatabaseError or isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, *NONSENSE))
+    return type(error) is sqlite3.DatabaseError or isinstance(
+        error, (sqlite3.IntegrityError, sqlite3.DataError, *NONSENSE)
+    )
+
+
+def has_wrong_header(path: Path) -> bool:
+    """Say whether the head of a file keeps SQLite from using it, which then names other reasons than damage."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except OSError:
+        return False
+    is_right = head[:16] == b"SQLite format 3\0" and head[18:20] in _READABLE
+    return bool(head) and not (is_right and head[44:48] <= b"\0\0\0\4" and head[56:60] <= b"\0\0\0\1")
 
 
 def why(error: BaseException) -> str:
-    """Say an error in words."""
+    """Put an error into words."""
     return getattr(error, "strerror", None) or str(error)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
-from agent import database
+from agent import database, salvage, soundness
 from agent.database import reading, record_crc, storing, with_crc
 from agent.reader import Reader
 from agent.room import Room
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.record import Record
+    from agent.salvage import Salvage
 
 __all__ = [
     "DamagedRecord",
@@ -48,6 +49,8 @@ class Spool:
     Raises SpoolError from every method when the file cannot store.
     """
 
+    salvage: Salvage | None
+    """What is still to be copied from damaged files; the commit that stores its last batch makes it None."""
     _held_from: int
 
     def __init__(self, path: Path) -> None:
@@ -94,6 +97,8 @@ class Spool:
         if held and rows and not self._held_from:
             self._held_from = first
         self.newest += len(rows)
+        if self.salvage and salvage.SALVAGE in notes:
+            self._salvaged(is_done=not notes[salvage.SALVAGE])
         return self.newest
 
     def held(self) -> tuple[int, int] | None:
@@ -162,8 +167,18 @@ class Spool:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, unless somebody is reading it, and let others use it."""
+        if self.salvage:
+            self.salvage.close()
         database.close(self._db)
         self._lock.close()
+
+    def _salvaged(self, *, is_done: bool) -> None:
+        """Go on with salvage, or end it, now that its last batch is stored."""
+        if self.salvage:
+            self.salvage.committed()
+            if is_done:
+                self.salvage.close()
+                self.salvage = None
 
     def _row(self, seq: int, record: Record, *, held: bool) -> tuple[int, int, int | None, int, bytes, int]:
         (at_ms, elapsed_ms), text, body = record
@@ -174,7 +189,7 @@ class Spool:
     def _shape(self, text: str) -> tuple[int, int]:
         """Give the number of a shape and its checksum, storing it if it is new."""
         if text not in self._shapes:
-            number = len(self._shapes) + 1
+            number = max((number for number, _ in self._shapes.values()), default=0) + 1
             self._shapes[text] = number, crc32(text.encode())
             self._db.execute("INSERT INTO shape VALUES (?, ?)", (number, text))
         return self._shapes[text]
@@ -215,14 +230,15 @@ class Spool:
         try:
             return self._prepared()
         except (database.Error, *database.NONSENSE) as error:
-            if not database.is_damage(error):
+            if not (database.is_damage(error) or database.has_wrong_header(self.path)):
                 raise
             self._put_aside()
             return self._prepared()
 
     def _prepared(self) -> database.Connection:
-        db, _is_new = database.opened(self.path, is_short=self._room.is_short)
+        db = database.opened(self.path, lambda: salvage.todo(self.path), is_short=self._room.is_short)
         try:
+            soundness.check_start(db)
             self._load(db)
         except BaseException:
             db.close()
@@ -236,6 +252,7 @@ class Spool:
         shapes = database.shapes(db).items()
         self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
         self._held_from = int(database.meta(db, "held_from") or 0)
+        self.salvage = salvage.begun(self.path, database.meta(db, salvage.SALVAGE))
 
     def _put_aside(self) -> None:
         """Keep a damaged file for salvage under another name and start afresh; the station must go on."""

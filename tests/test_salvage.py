@@ -1,0 +1,398 @@
+"""A damaged spool is put aside and copied into the new one as far as it reads, whatever happened to it."""
+
+import json
+import random
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_spool import START_MS, fill, record
+
+from agent.record import encode, event, measured
+from agent.soundness import check
+from agent.spool import Dating, Reader, Spool, SpoolError, condemn
+from drivers.clock import Moment
+from drivers.sample import Sample
+
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def drain(spool, most=500):
+    """Salvage to the end."""
+    for _ in range(10_000):
+        if spool.salvage is None:
+            return
+        batch = spool.salvage.batch(most)
+        spool.commit(batch.records, notes=batch.notes)
+        assert batch.is_done == (spool.salvage is None)
+    raise AssertionError("it does not end")
+
+
+def bodies(path):
+    reader = Reader(path)
+    try:
+        return [json.loads(b"{" + one.body + b"}") | {"at": one.at_ms} for one in reader.records(1, 1 << 40, 1 << 40)]
+    finally:
+        reader.close()
+
+
+def copies(path):
+    """Give what was salvaged by its old seq, and the events that say so."""
+    found = bodies(path)
+    was = {one["was"]["seq"]: one for one in found if "was" in one}
+    assert len(was) == sum("was" in one for one in found), "nothing is doubled"
+    return was, [one for one in found if one.get("event") == "spool_salvaged"]
+
+
+def overwrite(path, page, pages=1, byte=b"\xa5"):
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(byte * 4096 * pages)
+
+
+def test_what_is_not_acknowledged_is_copied_with_its_old_name_and_nothing_else(path):
+    with Spool(path) as spool:
+        fill(spool, 5)
+        spool.commit([event("start", Moment(START_MS, 0), version="1")], [(1, 3)])
+        old = spool.id
+    condemn(path)
+    with Spool(path) as spool:
+        assert spool.salvage.origin(spool.set_aside.name) == (old, 6)
+        drain(spool)
+    was, (said,) = copies(path)
+    assert list(was) == [4, 5, 6]
+    assert list(was[4]) == ["was", "kind", "instrument", "values", "at"]
+    assert was[4]["was"] == {"spool": old, "seq": 4}
+    assert (was[4]["at"], was[4]["values"]["so2"]) == (START_MS + 4000, 4)
+    assert (was[6]["event"], was[6]["version"]) == ("start", "1")
+    assert {key: said[key] for key in ("kept_as", "spool", "records", "lost", "lost_records")} == {
+        "kept_as": "spool.db.damaged-1",
+        "spool": old,
+        "records": 3,
+        "lost": [],
+        "lost_records": 0,
+    }
+    reader = Reader(path)
+    assert [one.values for one in reader.records(1, 9, 1 << 20)] == [2, 2, 1, 1]
+    reader.close()
+
+
+def test_doubt_about_the_time_goes_along_with_a_copy(path):
+    with Spool(path) as spool:
+        fill(spool, 1)
+        spool.commit([record(2, wall_ms=1000)], held=True)
+        spool.date(Dating(2, 2, START_MS, unsure=False, earliest_ms=None, latest_ms=None))
+        spool.commit([record(3, wall_ms=1000)], held=True)
+        spool.date(Dating(3, 3, None, unsure=True, earliest_ms=START_MS, latest_ms=START_MS + 5))
+        spool.commit([record(4, wall_ms=2000), event("start", Moment(3000, 0))], held=True)
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+        assert spool.held() is None
+    was, _ = copies(path)
+    assert "clock" not in was[1]
+    assert (was[2]["at"], "clock" in was[2]) == (START_MS + 7000, False)
+    assert (was[3]["at"], was[3]["clock"]) == (1000, "unsure")
+    assert was[3]["between"] == ["2026-11-23T10:00:00.000Z", "2026-11-23T10:00:00.005Z"]
+    assert (was[4]["at"], was[4]["clock"], was[4]["between"]) == (2000, "unsure", ["2026-11-23T10:00:07.000Z", None])
+    assert (was[5]["clock"], was[5]["event"]) == ("unsure", "start")
+    assert list(was[5])[:3] == ["was", "clock", "between"]
+    reader = Reader(path)
+    assert [one.values for one in reader.records(1, 5, 1 << 20)] == [2, 2, 2, 2, 1]
+    reader.close()
+
+
+@pytest.mark.parametrize("byte", [b"\xa5", b"\x00", b"\xff"])
+def test_around_pages_that_do_not_read_everything_else_is_copied(path, byte):
+    with Spool(path) as spool:
+        fill(spool, 3000)
+    pages = path.stat().st_size // 4096
+    overwrite(path, pages // 3, 2, byte)
+    overwrite(path, 2 * pages // 3, 1, byte)
+    with Spool(path) as spool:
+        assert spool.set_aside
+        drain(spool)
+    was, (said,) = copies(path)
+    lost = [seq for first, last in said["lost"] for seq in range(first, last + 1)]
+    assert sorted([*was, *lost]) == list(range(1, 3001))
+    assert 50 < len(lost) == said["lost_records"] < 400
+    assert said["records"] == len(was)
+    assert all(one["values"]["so2"] == seq for seq, one in was.items())
+
+
+@pytest.mark.parametrize("most", [1, 7, 500])
+def test_a_crash_at_any_moment_neither_loses_nor_doubles_anything(path, tmp_path, most):
+    with Spool(path) as spool:
+        fill(spool, 60)
+    condemn(path)
+    spool = Spool(path)
+    for turn in range(200):
+        if spool.salvage is None:
+            break
+        batch = spool.salvage.batch(most)
+        if turn % 3:
+            spool.commit(batch.records, notes=batch.notes)
+        else:  # killed before the commit, or after it
+            spool.close()
+            spool = Spool(path)
+    drain(spool)
+    spool.close()
+    was, said = copies(path)
+    assert sorted(was) == list(range(1, 61))
+    assert len(said) == 1
+
+
+def test_a_file_put_aside_while_an_earlier_one_is_unfinished_ends_both(path):
+    with Spool(path) as spool:
+        fill(spool, 50)
+    condemn(path)
+    with Spool(path) as spool:
+        batch = spool.salvage.batch(20)
+        spool.commit([*batch.records, record(99)], notes=batch.notes)
+        second = spool.id
+    condemn(path)
+    with Spool(path) as spool:
+        assert spool.set_aside.name == "spool.db.damaged-2"
+        drain(spool)
+    found = bodies(path)
+    names = [(one["was"]["spool"] == second, one["was"]["seq"]) for one in found if "was" in one]
+    assert sorted(names) == sorted([(False, seq) for seq in range(1, 51)] + [(True, 21)])
+    assert [one["kept_as"][-1] for one in found if one.get("event") == "spool_salvaged"] == ["1", "2"]
+    with Spool(path) as spool:
+        assert spool.salvage is None
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    said = copies_of_events(path)
+    assert said == ["spool.db.damaged-3"], "what is finished is not begun again"
+
+
+def copies_of_events(path):
+    return [one["kept_as"] for one in bodies(path) if one.get("event") == "spool_salvaged" and "was" not in one]
+
+
+def test_a_crash_between_putting_aside_and_beginning_anew_forgets_nothing(path):
+    with Spool(path) as spool:
+        fill(spool, 5)
+    path.rename(f"{path}.damaged-1")
+    with Spool(path) as spool:
+        drain(spool)
+    assert sorted(copies(path)[0]) == [1, 2, 3, 4, 5]
+
+
+def make_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def replaced_by(data):
+    return lambda path: path.write_bytes(data)
+
+
+def cut(part):
+    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+
+
+WRECKS = {
+    "zero-filled": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "cut in half": cut(0.5),
+    "cut to one page and a bit": lambda path: path.write_bytes(path.read_bytes()[:5000]),
+    "random bytes": replaced_by(random.Random(1).randbytes(50_000)),
+    "empty": replaced_by(b""),
+    "a text": replaced_by(b"not a database " * 1000),
+    "a directory": make_directory,
+    "another database": lambda path: (path.unlink(), sqlite3.connect(path).executescript("CREATE TABLE a(b)").close()),
+    "without its tables": lambda path: (
+        sqlite3.connect(path).executescript("DROP TABLE record; DROP TABLE meta").close()
+    ),
+    "without what was acknowledged": lambda path: (
+        sqlite3.connect(path).executescript("DROP TABLE acknowledged").close()
+    ),
+}
+
+
+@pytest.mark.parametrize("wreck", WRECKS)
+def test_whatever_a_file_has_become_salvage_ends_and_the_station_goes_on(path, wreck):
+    with Spool(path) as spool:
+        fill(spool, 1000)
+    WRECKS[wreck](path)
+    condemn(path)
+    with Spool(path) as spool:
+        assert spool.salvage.origin(spool.set_aside.name)
+        fill(spool, 1)
+        drain(spool)
+        fill(spool, 1)
+    was, (said,) = copies(path)
+    assert said["records"] == len(was)
+    assert all(one["values"]["so2"] == seq for seq, one in was.items())
+    assert len(was) == 1000 or wreck != "without what was acknowledged"
+
+
+def test_a_shape_that_was_damaged_is_taken_from_its_second_copy(path):
+    with Spool(path) as spool:
+        fill(spool, 100)
+    data = path.read_bytes()
+    place = data.index(b'"kind":"raw"')
+    path.write_bytes(data[:place] + b"#" + data[place + 1 :])
+    with Spool(path) as spool:
+        assert spool.set_aside
+        drain(spool)
+    was, _ = copies(path)
+    assert len(was) == 100
+
+
+# ---- bits that flip
+
+
+def flipped(path, bits):
+    data = bytearray(path.read_bytes())
+    for bit in bits:
+        data[bit // 8 % len(data)] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Give a spool of several pages with everything in it, and its records."""
+    path = tmp_path_factory.mktemp("whole") / "spool.db"
+    with Spool(path) as spool:
+        fill(spool, 60)
+        spool.commit([], [(1, 20)])
+        while spool.trim_acknowledged(START_MS + 10_000):
+            pass
+        fill(spool, 20, first=61)
+        spool.commit([record(81, wall_ms=1000), record(82, wall_ms=2000)], held=True)
+        spool.date(Dating(81, 82, START_MS, unsure=False, earliest_ms=None, latest_ms=None))
+        spool.commit([measured("no2", [Sample("no2", n)], Moment(START_MS + n, 0)) for n in range(40)], [(50, 70)])
+        held = list(spool.acknowledged)
+    reader = Reader(path)
+    found = {one.seq: one for one in reader.records(1, 1 << 40, 1 << 40)}
+    reader.close()
+    return path, found, held
+
+
+def read_all(path, newest):
+    """Read record after record; gives those found and the numbers said to be damaged."""
+    found, damaged = {}, set()
+    reader = Reader(path)
+    try:
+        for seq in range(1, newest + 1):
+            try:
+                found |= {one.seq: one for one in reader.records(seq, seq, 0)}
+            except SpoolError as error:
+                if error.is_damaged:
+                    raise
+                damaged |= set(range(error.first, error.last + 1))
+    finally:
+        reader.close()
+    return found, damaged
+
+
+def said_lost(path):
+    return {
+        seq
+        for one in bodies(path)
+        if one.get("event") == "spool_salvaged"
+        for first, last in one["lost"]
+        for seq in range(first, last + 1)
+    }
+
+
+@settings(QUICK, max_examples=120)
+@given(bits=st.lists(st.integers(0, 1 << 20), min_size=1, max_size=3))
+def test_a_flipped_bit_is_never_sent_as_a_value_and_nothing_unsent_vanishes_in_silence(whole, tmp_path_factory, bits):
+    original, stored, acknowledged = whole
+    path = tmp_path_factory.mktemp("flipped") / "spool.db"
+    shutil.copy(original, path)
+    flipped(path, bits)
+    unsent = {seq for seq in stored if not any(first <= seq <= last for first, last in acknowledged)}
+    with Spool(path) as spool:
+        if spool.set_aside is None:
+            try:
+                found, damaged = read_all(path, max(stored))
+            except SpoolError:
+                return
+            assert all(stored[seq] == one for seq, one in found.items())
+            assert unsent <= found.keys() | damaged
+            return
+        drain(spool)
+    was, (said,) = copies(path)
+    for seq, one in was.items():
+        expected = json.loads(b"{" + stored[seq].body + b"}")
+        assert {key: one[key] for key in expected} == expected
+        assert one["at"] == stored[seq].at_ms or "clock" in one
+    if said["lost_records"] or was:
+        assert unsent <= was.keys() | said_lost(path)
+
+
+@QUICK
+@given(seed=st.integers(0, 1 << 32))
+def test_pages_of_noise_anywhere_never_stop_the_station(whole, tmp_path_factory, seed):
+    chance = random.Random(seed)
+    path = tmp_path_factory.mktemp("noise") / "spool.db"
+    shutil.copy(whole[0], path)
+    data = bytearray(path.read_bytes())
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(data))
+        data[place : place + chance.choice([1, 16, 512, 4096])] = chance.randbytes(chance.choice([1, 16, 512, 4096]))
+    path.write_bytes(data)
+    with Spool(path) as spool:
+        fill(spool, 1)
+        drain(spool)
+
+
+def test_a_record_that_fails_its_checksum_is_named_dropped_and_not_met_again(path):
+    with Spool(path) as spool:
+        fill(spool, 10)
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE record SET body = CAST('7' AS BLOB) WHERE seq IN (4, 5)")
+        reader = Reader(path)
+        assert [one.seq for one in reader.records(1, 10, 1 << 20)] == [1, 2, 3]
+        with pytest.raises(SpoolError, match="records 4 to 5") as caught:
+            reader.records(4, 10, 1 << 20)
+        assert (caught.value.first, caught.value.last, caught.value.is_damaged) == (4, 5, False)
+        assert spool.drop_damaged(4, 5) == 2
+        assert [one.seq for one in reader.records(4, 10, 1 << 20)] == [6, 7, 8, 9, 10]
+        assert list(spool.acknowledged) == [(4, 5)]
+        reader.close()
+
+
+# ---- the check of a large file
+
+
+def test_the_check_of_a_sound_file_finds_nothing_and_can_be_cancelled(spool, path):
+    fill(spool, 5000)
+    spool.commit([], [(1, 300)])
+    while spool.trim_acknowledged(None):
+        pass
+    assert check(path, lambda: False) == ""
+    overwrite(path, 20)
+    assert check(path, lambda: True) == ""
+
+
+def test_the_check_finds_unsent_records_that_are_gone(spool, path):
+    fill(spool, 5000)
+    spool._db.execute("DELETE FROM record WHERE seq = 4700")
+    assert "record 4700, which is not acknowledged, is not there" in check(path, lambda: False)
+
+
+def test_the_check_finds_a_page_that_does_not_read(path):
+    with Spool(path) as spool:
+        fill(spool, 9000)
+    overwrite(path, path.stat().st_size // 4096 - 20)
+    assert "malformed" in check(path, lambda: False)
+
+
+def test_an_event_with_the_separator_of_shapes_escaped_is_copied_as_it_was(path):
+    with Spool(path) as spool:
+        spool.commit([event("note", Moment(START_MS, 0), text="a\x1fb")])
+        expected = encode({"kind": "event", "event": "note", "text": "a\x1fb"})
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    reader = Reader(path)
+    assert reader.records(1, 1, 0)[0].body.endswith(expected)
+    reader.close()
