@@ -19,6 +19,9 @@ from waiting import until
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
+SEEN: list[tuple[str, bytes]] = []
+"""Topic and payload of every message that stations have sent in the present test; it ends with a look at each."""
+
 
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -125,6 +128,7 @@ class Platform:
         properties = message.properties
         words = dict(getattr(properties, "UserProperty", []))
         kind = getattr(properties, "ContentType", None)
+        SEEN.append((message.topic, bytes(message.payload)))
         with self._lock:
             self.messages.append(
                 Message(message.topic, bytes(message.payload), message.retain, kind, words.get("content-encoding"))
@@ -185,6 +189,7 @@ class ScriptedBroker:
             topic = body[2:end].decode()
             self.published.append(topic)
             message = body[end + 3 + body[end + 2] :]
+            SEEN.append((topic, message))
             reason = self.judge(gzip.decompress(message) if message[:2] == b"\x1f\x8b" else message)
             if reason is None:
                 connection.shutdown(socket.SHUT_RDWR)

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from brokers import Mosquitto, Platform
+from brokers import SEEN, Mosquitto, Platform
 
 from agent.spool import Spool
+
+sys.path.append(str(Path(__file__).parent.parent))  # bench is no part of what is installed
+
+from bench.contract import violations
+
+TO_STATIONS = ("command", "receipt")
+
+
+@pytest.fixture(autouse=True)
+def _contract():
+    """Fail a test in which a station sent what docs/messages does not allow; what is sent to it may be wrong."""
+    SEEN.clear()
+    yield
+    sent = {message for message in SEEN if not message[0].endswith(TO_STATIONS)}
+    wrong = [found for topic, payload in sent for found in violations(topic, payload)]
+    assert not wrong, "\n".join(wrong[:10])
 
 
 @pytest.fixture

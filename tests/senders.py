@@ -37,6 +37,9 @@ SETTINGS = BrokerSettings(
     backfill_bytes_s=1e9,
 )
 
+CATALOG = b'{"v":1,"station":"DL-001","name":"","instruments":{}}'
+STORAGE = {"used": 0, "size": 1_000_000, "written_per_day": None, "days_left": None}
+
 
 class Sender:
     """A publisher over a spool, in a thread of its own as in the daemon; what it settles is stored at once."""
@@ -44,7 +47,7 @@ class Sender:
     def __init__(self, spool, **settings):
         self.spool = spool
         self.settled = []
-        documents = Documents(self._state, lambda: b'{"catalog":1}')
+        documents = Documents(self._state, lambda: CATALOG)
         broker = replace(SETTINGS, **settings)
         spooled = Spooled(self._settle, self._damaged, self._note)
         self.publisher = Publisher("DL-001", broker, spool.path, spooled, documents, Say())
@@ -101,8 +104,22 @@ class Sender:
         then()
 
     def _state(self, is_online, delivery):
-        status = "online" if is_online else "offline"
-        return json.dumps({"status": status, "mood": self.mood, "delivery": delivery}, separators=(",", ":")).encode()
+        """Give the state of a station that has nothing to say but its mood."""
+        state = {
+            "v": 1,
+            "station": "DL-001",
+            "status": "online" if is_online else "offline",
+            "version": "0.1.0",
+            "config": "0" * 12,
+            "spool": self.spool.id,
+            "started": "2026-11-23T10:05:04.480Z",
+            "clock": "trusted",
+            "problems": [self.mood],
+            "outages": [],
+            "delivery": delivery,
+            "storage": STORAGE,
+        }
+        return json.dumps(state, separators=(",", ":")).encode()
 
 
 def delivered(spool, newest):
