@@ -18,6 +18,7 @@ from agent.poller import Poller
 from agent.publisher import Documents, Publisher
 from agent.record import event, outage
 from agent.say import Say
+from agent.soundness import SMALL_BYTES, check
 from agent.spool import Reader, Spool, SpoolError, condemn
 from agent.state import Portrait
 from agent.timekeeper import Timekeeper
@@ -46,6 +47,7 @@ class Station:
         self._config, self._traced, self._trace = config, traced, trace
         self._stop: SimpleQueue[str] = SimpleQueue()
         self._failure = ""
+        self._is_ending = False
         self.spool = Spool(config.spool.path)
         newest_ms = _newest_ms(self.spool)
         self.timekeeper = Timekeeper(config.clock.trust, config.clock.hold_s, newest_ms)
@@ -77,6 +79,8 @@ class Station:
             signal.signal(number, lambda number, _frame: self._stop.put(signal.Signals(number).name))
         threads = [self._thread("spool", self.committer.run), self._thread("publisher", self.publisher.run)]
         threads += [self._thread(f"line {poller.line.name}", poller.run) for poller in self.pollers]
+        if self.spool.path.stat().st_size > SMALL_BYTES:
+            self._thread("check", self._check).start()
         for thread in threads:
             thread.start()
         gc.freeze()  # what the start made stays; looking through it again and again costs CPU
@@ -88,6 +92,11 @@ class Station:
 
     def _committed(self, newest: int) -> None:
         self.publisher.committed(newest)
+
+    def _check(self) -> None:
+        """Look through a large spool beside the work; damage ends the process, and the next start salvages."""
+        if found := check(self.spool.path, lambda: self._is_ending):
+            raise SpoolError(found, is_damaged=True)
 
     def _pollers(self, say: Say) -> list[Poller]:
         pollers: list[Poller] = []
@@ -166,6 +175,7 @@ class Station:
 
     def _end(self, threads: list[Thread]) -> None:
         """Stop asking, commit everything, say goodbye, close: within 5 s."""
+        self._is_ending = True
         spool, publisher, *lines = threads
         deadline = monotonic_s() + 2.0
         for poller in self.pollers:
