@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DAMAGE = (database.Error, OSError, OverflowError, MemoryError, RecursionError, *database.NONSENSE)
 _SMALLEST_RECORD_BYTES = 16
 _LOOK_BACK = 200
+_TABLES, _COLUMNS = ("record", "shape", "acknowledged", "dating", "meta"), 5
 _NOT_CHECKED = 1 << 62
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -33,8 +34,10 @@ class Wreck:
 
     def __init__(self, path: Path) -> None:
         self._db = _opened(path)
-        self._columns = self._try(database.record_columns, "")
-        self._has_crc = self._columns.endswith("crc")
+        names = [name for (name,) in self._read("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")]
+        self._names = _named(names)
+        columns = list(self._read(f'PRAGMA table_info("{self._names["record"]}")'))
+        self._has_crc = len(columns) > _COLUMNS
         self._checked_from = self._number("checked_from")
         self.id: str | None = self.noted("id") or None
         self._shapes = self._candidates()
@@ -48,7 +51,7 @@ class Wreck:
         self._first = oldest or 1 if whole is None else 1
         room = _size(path) // _SMALLEST_RECORD_BYTES
         last_acknowledged = max((last for _, last in self._acknowledged), default=0)
-        self._last = min(newest or 1 << 53, max(self._first, last_acknowledged) + room) if self._columns else 0
+        self._last = min(newest or 1 << 53, max(self._first, last_acknowledged) + room) if columns else 0
 
     def close(self) -> None:
         """Close the file."""
@@ -132,9 +135,8 @@ class Wreck:
         return isinstance(row[4], bytes) and database.is_sound(row, seeds, self._checked_from)
 
     def _collect(self, found: dict[int, Row], condition: str, *values: int) -> None:
-        sql = f"SELECT {self._columns} FROM record WHERE seq {condition}"  # noqa: S608  our own names
         previous = None
-        for row in self._read(sql, *values):
+        for row in self._rows(f"WHERE seq {condition}", *values):
             if previous is not None and row[0] <= previous:
                 return
             previous = row[0]
@@ -143,21 +145,29 @@ class Wreck:
 
     def _end(self, order: str) -> int | None:
         """Give the lowest or highest seq that is beyond doubt."""
-        sql = f"SELECT {self._columns} FROM record ORDER BY seq {order} LIMIT {_LOOK_BACK}"  # noqa: S608  our own names
-        return next((row[0] for row in self._read(sql) if self._is_sound(row)), None)
+        rows = self._rows(f"ORDER BY seq {order} LIMIT {_LOOK_BACK}")
+        return next((row[0] for row in rows if self._is_sound(row)), None)
+
+    def _rows(self, condition: str, *values: int) -> Iterator[Row]:
+        """Give records as far as they read; the names of their columns may be damaged, not their order."""
+        columns = "seq, own, at_ms, elapsed_ms, shape, body" + ", crc" * self._has_crc
+        table = f'SELECT rowid, * FROM "{self._names["record"]}"'  # noqa: S608  no input from outside
+        for row in self._read(f"WITH sound({columns}) AS ({table}) SELECT * FROM sound {condition}", *values):  # noqa: S608  no input from outside
+            yield row[0], *row[2:], *([] if self._has_crc else [None])
 
     def _candidates(self) -> dict[int, list[str]]:
         """Give the texts of the shapes; each stands in the table and in its index."""
         found: dict[int, list[str]] = {}
-        for sql in ("SELECT id, text FROM shape NOT INDEXED", "SELECT id, text FROM shape ORDER BY text"):
-            for number, text in self._read(sql):
+        table = self._names["shape"]
+        for order in ("NOT INDEXED", "ORDER BY 2"):
+            for number, text in self._read(f'SELECT * FROM "{table}" {order}'):  # noqa: S608  no input from outside
                 if isinstance(text, str) and text not in found.setdefault(number, []):
                     found[number].append(text)
         return found
 
     def _small(self, table: str, width: int) -> Iterator[Row]:
         """Give the rows of a small table that are whole."""
-        for row in self._read(f"SELECT * FROM {table}"):  # noqa: S608  our own names
+        for row in self._read(f'SELECT * FROM "{self._names[table]}"'):  # noqa: S608  no input from outside
             values = row[:width]
             is_plain = all(value is None or isinstance(value, int) for value in values) and None not in values[:2]
             if is_plain and (not self._has_crc or database.with_crc(*values) == row):
@@ -179,6 +189,12 @@ class Wreck:
             return ask(self._db) if self._db else otherwise
         except DAMAGE:
             return otherwise
+
+
+def _named(names: list[str]) -> dict[str, str]:
+    """Give the tables by their right names: one whose name was damaged is known by its place."""
+    misnamed = {right: name for right, name in zip(_TABLES, names, strict=False) if name not in _TABLES}
+    return {right: right if right in names else misnamed.get(right, right) for right in _TABLES}
 
 
 def _all_acknowledged(db: database.Connection) -> Ranges | None:

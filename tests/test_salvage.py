@@ -396,3 +396,55 @@ def test_an_event_with_the_separator_of_shapes_escaped_is_copied_as_it_was(path)
     reader = Reader(path)
     assert reader.records(1, 1, 0)[0].body.endswith(expected)
     reader.close()
+
+
+# ---- spools of the older layout
+
+OLD_TABLES = """
+CREATE TABLE IF NOT EXISTS record(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, elapsed_ms INTEGER,
+                                  shape INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS shape(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS acknowledged(first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS dating(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, offset_ms INTEGER,
+                                  unsure INTEGER NOT NULL, earliest_ms INTEGER, latest_ms INTEGER);
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE VIEW IF NOT EXISTS aged AS SELECT seq, at_ms FROM record;
+"""
+
+
+def make_old(path, count=100):
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript("PRAGMA journal_mode=WAL;" + OLD_TABLES)
+        db.executemany("INSERT INTO meta VALUES (?, ?)", [("id", "a" * 32), ("schema", "1"), ("held_from", "99")])
+        db.execute("INSERT INTO shape VALUES (1, ?)", (record(1).shape,))
+        rows = [(n, START_MS + n * 1000, n if n > 90 else None, 1, record(n).body) for n in range(1, count + 1)]
+        db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
+        db.executemany("INSERT INTO acknowledged VALUES (?, ?)", [(1, 20), (30, 31)])
+        db.execute("INSERT INTO dating VALUES (91, 98, ?, 0, NULL, NULL)", (START_MS,))
+
+
+def test_a_spool_of_the_older_layout_is_upgraded_in_place_and_nothing_is_lost(path):
+    make_old(path)
+    for _ in range(2):
+        with Spool(path) as spool:
+            assert (spool.id, spool.set_aside, spool.held()) == ("a" * 32, None, (99, 100))
+            assert list(spool.acknowledged) == [(1, 20), (30, 31)]
+            assert spool.newest == 100
+            found = bodies(path)
+            assert [one["values"]["so2"] for one in found] == list(range(1, 99))
+            assert found[-1]["at"] == START_MS + 98
+    with Spool(path) as spool:
+        spool.date(Dating(*spool.held(), START_MS, unsure=False, earliest_ms=None, latest_ms=None))
+        assert fill(spool, 1, first=101) == 101
+    assert len(bodies(path)) == 101
+
+
+def test_a_spool_of_the_older_layout_can_be_read_before_it_is_upgraded_and_salvaged(path):
+    make_old(path)
+    assert len(bodies(path)) == 98
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    was, _ = copies(path)
+    assert list(was) == [*range(21, 30), *range(32, 101)]
+    assert "clock" in was[100]
