@@ -98,7 +98,7 @@ def _check_slice(db: database.Connection, first: int) -> int | None:
         db.execute("SELECT seq FROM record WHERE seq >= ? ORDER BY seq LIMIT ?", (first, _SLICE))
     ) as rows:
         seqs = [seq for (seq,) in rows]
-    last = seqs[-1] if len(seqs) == _SLICE else max(database.newest(db), first)
+    last = seqs[-1] if len(seqs) == _SLICE else database.newest(db)
     wanted = list(unacknowledged(database.acknowledged(db), first, last))
     db.execute("COMMIT")
     if any(b <= a for a, b in zip([first - 1, *seqs], seqs, strict=False)):

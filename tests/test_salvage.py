@@ -373,6 +373,12 @@ def test_the_check_of_a_sound_file_finds_nothing_and_can_be_cancelled(spool, pat
     assert check(path, lambda: True) == ""
 
 
+@pytest.mark.parametrize("count", [0, 1, 3999, 4000, 4001, 8000])
+def test_the_check_ends_well_wherever_the_newest_record_lies(spool, path, count):
+    spool.commit([record(1)] * count)
+    assert check(path, lambda: False) == ""
+
+
 def test_the_check_finds_unsent_records_that_are_gone(spool, path):
     fill(spool, 5000)
     spool._db.execute("DELETE FROM record WHERE seq = 4700")
