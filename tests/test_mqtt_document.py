@@ -14,6 +14,7 @@ from agent.record import event, measured, outage, unanswered
 from agent.state import Portrait
 from agent.stored import Dating, Stored
 from agent.times import milliseconds
+from bench.contract import SCHEMAS, violations
 from drivers import registry
 from drivers.clock import Moment
 from drivers.sample import Flag, Sample
@@ -89,7 +90,7 @@ def portrait():
 
 def test_the_state_has_these_keys(portrait):
     """And its outages have these."""
-    shown = next(one for one in SHOWN if "status" in one)
+    shown = next(one for one in SHOWN if topic(one) == "state")
     state = json.loads(portrait.state(True, shown["delivery"]))
     assert list(state) == list(shown)
     assert state["outages"] == shown["outages"]
@@ -97,7 +98,7 @@ def test_the_state_has_these_keys(portrait):
 
 def test_the_catalog_looks_like_this(portrait):
     """For the wind of the shipped example."""
-    shown = next(one for one in SHOWN if "instruments" in one)
+    shown = next(one for one in SHOWN if topic(one) == "catalog")
     catalog = json.loads(portrait.catalog())
     assert catalog["instruments"]["wind"] == shown["instruments"]["wind"]
     assert [catalog[key] for key in ("v", "station", "name")] == [shown[key] for key in ("v", "station", "name")]
@@ -105,15 +106,77 @@ def test_the_catalog_looks_like_this(portrait):
 
 def test_every_flag_is_explained():
     """In the order in which they win."""
-    explained = re.findall(r"^\| `([a-z_]+)` \|", TEXT.partition("### `raw`")[2].partition("### ")[0], re.MULTILINE)
-    assert explained == [flag.value for flag in Flag]
+    assert explained("### `raw`", "### ") == [flag.value for flag in Flag]
 
 
 def test_every_event_is_explained():
     """Those that the agent's source names."""
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "agent").glob("*.py"))
     named = set(re.findall(r'\bevent\(\s*"(\w+)"', source))
-    explained = set(
-        re.findall(r"^\| `([a-z_]+)` \|", TEXT.partition("### `event`")[2].partition("### ")[0], re.MULTILINE)
+    assert named == set(explained("### `event`", "### "))
+
+
+def topic(shown):
+    """Give the last level of the topic on which an example of the document is sent."""
+    keys = {"command": "command", "stored": "receipt", "reply": "reply", "status": "state", "name": "catalog"}
+    return next((name for key, name in keys.items() if key in shown), "data")
+
+
+def explained(begin, end):
+    """Give the words at the begin of each row of the tables between two headings."""
+    return re.findall(r"^\| `([a-z_]+)`", TEXT.partition(begin)[2].partition(end)[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda one: f"{topic(one)} {one.get('kind', one.get('id', ''))}")
+def test_every_example_is_what_its_schema_allows(shown):
+    """Records stand in a message for that."""
+    message = {"v": 1, "station": "DL-001", "spool": SPOOL, "records": [shown]} if "seq" in shown else shown
+    assert violations(f"stations/DL-001/{topic(shown)}", json.dumps(message).encode()) == []
+
+
+def test_every_topic_is_in_the_first_table():
+    """And has an example."""
+    listed = re.findall(r"^\| `<prefix>/<station>/(\w+)` \|", TEXT, re.MULTILINE)
+    assert listed == list(SCHEMAS)[:2] + [name for name in listed if name in list(SCHEMAS)[2:]]
+    assert set(listed) == set(SCHEMAS)
+    assert {topic(one) for one in SHOWN} == set(SCHEMAS) - {"backfill"}
+
+
+def test_every_reply_and_every_reason_is_explained():
+    """Those that the schema knows."""
+    schema = published("reply")["properties"]
+    assert explained("### Replies", "## Receipts") == [*schema["reply"]["enum"], *schema["reason"]["enum"]]
+
+
+def test_every_reason_to_refuse_is_one_that_the_agent_gives():
+    """In the agent's source."""
+    source = (ROOT / "agent/requests.py").read_text(encoding="utf-8")
+    given = set(re.findall(r'_refuse\(\s*[^,]+,\s*"(\w+)"', source))
+    assert given == set(published("reply")["properties"]["reason"]["enum"])
+
+
+def test_every_number_of_the_state_is_explained():
+    """Of delivery and of storage."""
+    shapes = published("state")["definitions"]
+    words = re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\|(.*?)\|", section("## State"), re.MULTILINE)))
+    assert words == ["delivery", *shapes["delivery"]["required"], "storage", *shapes["storage"]["required"]]
+
+
+def test_the_schemas_know_every_kind_event_and_ledger_of_the_document():
+    """And no other."""
+    shapes = published("message")["definitions"]
+    records = [one for one in SHOWN if "seq" in one]
+    assert {one["kind"] for one in records} | {"raw"} == set(shapes["record"]["properties"]["kind"]["x-known"])
+    assert {one["ledger"] for one in records if "ledger" in one} == set(
+        shapes["ledger"]["properties"]["ledger"]["x-known"]
     )
-    assert named == explained
+    assert explained("### `event`", "### ") == shapes["event"]["properties"]["event"]["x-known"]
+
+
+def section(heading):
+    """Give the text below a heading."""
+    return TEXT.partition(f"{heading}\n")[2].partition("\n## ")[0]
+
+
+def published(name):
+    return json.loads((ROOT / f"docs/messages/{name}.schema.json").read_text(encoding="utf-8"))
