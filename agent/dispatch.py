@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.commands import NotValid, parse_receipt
 from agent.lanes import LIVE_RESERVE, Lanes, Parcel
-from agent.message import Encoder, compressed
+from agent.message import Encoder, alike_together, compressed
 from agent.pace import Pace
 from agent.refusals import ABOUT_THE_LANE, Refusals
 from agent.requests import Requests
@@ -27,6 +27,8 @@ MESSAGE_MARGIN = 1024
 """Bytes of a packet that are not its message: topic and properties."""
 BACKFILL_A_TURN = 50
 REPLIES_MOST = 100
+COMPRESSES_TO = 3
+"""A compressed message may hold so many times more; what does not fit all the same is halved."""
 GOOD = 0x80
 
 
@@ -164,7 +166,7 @@ class Dispatch:
         for _ in range(BACKFILL_A_TURN):
             if len(self.in_flight) >= share or self._refusals.is_barred("backfill") or self._is_paced():
                 return False
-            if not (parcel := self._next_backfill()):
+            if not (parcel := self._next_backfill(session)):
                 return False
             self._send(session, parcel)
         return True
@@ -172,22 +174,26 @@ class Dispatch:
     def _is_paced(self) -> bool:
         return bool(self._values.wait_s() or self._bytes.wait_s())
 
-    def _next_backfill(self) -> Parcel | None:
+    def _next_backfill(self, session: Session) -> Parcel | None:
         """Take in turns from what was asked for and from the backlog."""
-        size = self._refusals.message_bytes
+        size = min(self._refusals.message_bytes, self.lanes.message_bytes)
+        size *= COMPRESSES_TO if session.compresses else 1
         self._turn_of_requests = not self._turn_of_requests
         if self._turn_of_requests:
             return self.requests.take(size) or self.lanes.backfill(size)
         return self.lanes.backfill(size) or self.requests.take(size)
 
     def _send(self, session: Session, parcel: Parcel) -> None:
-        payload, encoding, topic = self._encoder.message(parcel.records), "", self.topic(parcel.lane)
+        encoding, topic = "", self.topic(parcel.lane)
+        if parcel.lane == "backfill" and session.compresses:
+            payload, encoding = compressed(self._encoder.message(alike_together(parcel.records))), "gzip"
+        else:
+            payload = self._encoder.message(parcel.records)
         if parcel.lane == "backfill":
-            if session.compresses:
-                payload, encoding = compressed(payload), "gzip"
             self._values.spend(parcel.values)
             self._bytes.spend(len(payload))
-        if len(payload) > session.packet_limit - MESSAGE_MARGIN:
+        limit = session.packet_limit - MESSAGE_MARGIN
+        if len(payload) > (limit if len(parcel.records) == 1 else min(limit, self._broker.message_bytes + 1000)):
             self._split(topic, parcel, session.packet_limit)
             return
         mid = session.publish(topic, payload, encoding=encoding)

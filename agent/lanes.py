@@ -48,7 +48,7 @@ class Lanes:
         self._covered = self.settled.copy()
         self._reader, self._settle, self._damaged = reader, settle, damaged
         self._halves: list[tuple[int, int]] = []
-        self._message_bytes = 0
+        self.message_bytes = 0
         self._live_next = 1
 
     @property
@@ -64,7 +64,7 @@ class Lanes:
 
     def begin_session(self, message_bytes: int) -> None:
         """Call everything live that comes from now on; what was on its way is unsent again."""
-        self._message_bytes = message_bytes
+        self.message_bytes = message_bytes
         self._live_next = self.newest + 1
         self._halves.clear()
         self._covered = self.settled.copy()
@@ -75,7 +75,7 @@ class Lanes:
         """Take the next live records."""
         if self._live_next > self.newest:
             return None
-        records = self._read(self._live_next, self.newest, self._message_bytes)
+        records = self._read(self._live_next, self.newest, self.message_bytes)
         if not records:
             return None
         parcel = Parcel("data", self._live_next, records[-1].seq, records)
@@ -90,7 +90,7 @@ class Lanes:
     def backfill(self, message_bytes: int = _UNBOUNDED) -> Parcel | None:
         """Take the next records of the backlog, or of a message that was refused as a whole."""
         while gap := self._next_gap():
-            records = self._read(*gap, min(message_bytes, self._message_bytes))
+            records = self._read(*gap, message_bytes)
             if records:
                 self._gone(gap[0], records[0].seq - 1)
                 self._covered.add(gap[0], records[-1].seq)

@@ -100,8 +100,10 @@ def _beyond_schema(lane: str, station: str, document: dict[str, Any]) -> Iterato
             yield f"range [{first}, {last}]"
     if lane in ("data", "backfill"):
         seqs = [record["seq"] for record in document["records"]]
-        if any(one >= other for one, other in pairwise(seqs)):
+        if lane == "data" and any(one >= other for one, other in pairwise(seqs)):
             yield "records are not in the order of seq"
+        if len(set(seqs)) < len(seqs):
+            yield "a seq stands twice in one message"
         for record in document["records"]:
             yield from _of_record(record)
 
