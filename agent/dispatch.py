@@ -11,7 +11,7 @@ from agent.lanes import LIVE_RESERVE, Lanes, Parcel
 from agent.message import Encoder, alike_together, compressed
 from agent.pace import Pace
 from agent.refusals import ABOUT_THE_LANE, Refusals
-from agent.requests import Requests
+from agent.requests import NOTE, Requests
 from agent.times import iso
 from drivers.clock import monotonic_s
 
@@ -64,9 +64,7 @@ class Dispatch:
         self._spool_id = reader.id
         self._encoder = Encoder(station, reader.id)
         self.lanes = Lanes(reader, spooled.settle, spooled.damaged)
-        self.requests = Requests(
-            reader, reader.noted("requests"), lambda text, then: spooled.note("requests", text, then)
-        )
+        self.requests = Requests(reader, lambda text, then: spooled.note(NOTE, text, then), spooled.damaged)
         self.in_flight: dict[int, Sent] = {}
         self._refusals = Refusals(broker.message_bytes)
         self._values, self._bytes = Pace(broker.backfill_values_s), Pace(broker.backfill_bytes_s)

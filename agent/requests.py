@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from agent.spool import Reader
 
+NOTE = "requests"
+"""The spool keeps them under this name."""
 OPEN_MOST = 8
 ABSENT_MOST = 100
 PROGRESS_EVERY_S = 10.0
@@ -71,15 +73,21 @@ class Request:
 
 
 class Requests:
-    """All open requests. `note(text, then)` stores `text` and calls `then` afterwards, from another thread.
+    """All open requests. `note(text, then)` stores `text` and calls `then` afterwards; `damaged` is as for Lanes.
 
-    `replies` is to be emptied by the publisher; `stored` is what the spool held under our key when we began.
+    `replies` is to be emptied by the publisher.
     """
 
-    def __init__(self, reader: Reader, stored: str, note: Callable[[str, Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        note: Callable[[str, Callable[[], None]], None],
+        damaged: Callable[[int, int], None],
+    ) -> None:
         self.replies: list[Reply] = []
         self.open: dict[str, Request] = {}
-        self._reader, self._note = reader, note
+        self._reader, self._note, self._damaged = reader, note, damaged
+        stored = reader.noted(NOTE)
         for document in json.loads(stored) if stored else []:
             self._restore(document)
 
@@ -217,6 +225,7 @@ class Requests:
         try:
             records, place = self._reader.selected(*span, request.selection, min(max_bytes, request.max_bytes), SLICE)
         except DamagedRecord as error:
+            self._damaged(error.first, error.last)
             records, place = [], error.last + 1
         request.place = place if place > span[0] else span[1] + 1
         if not records:

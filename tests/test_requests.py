@@ -141,6 +141,17 @@ def test_the_same_bytes_come_again(spool, broker, platform, desk):
     assert again == {record["seq"]: record for record in platform.records("data")}
 
 
+def test_a_record_that_is_no_longer_what_was_stored_is_given_up_and_not_sent(spool, broker, platform, desk):
+    fill(spool, 10)
+    spool._db.execute("UPDATE record SET body = replace(body, '7', '8') WHERE seq = 7")
+    with running(spool, broker, platform):
+        desk.ask("r", seqs=[[5, 9]])
+        until(lambda: words(platform) == ["accepted", "done"])
+    assert (replies(platform)[1]["records"], replies(platform)[1]["sent"]) == (5, 4)
+    assert sorted(platform.seqs("backfill")) == [5, 6, 8, 9]
+    assert spool.drop_damaged(7, 7) == 0, "it is gone"
+
+
 # ---- bounds and mistakes
 
 
