@@ -54,6 +54,11 @@ def _shown(number: float | str) -> str:
 
 def options(about: str | None, *, seconds: float = 60) -> argparse.Namespace:
     """Read the command line of a bench."""
+    return options_parser(about, seconds=seconds).parse_args()
+
+
+def options_parser(about: str | None, *, seconds: float = 60) -> argparse.ArgumentParser:
+    """Give the parser of the options that all benches share, for one that has more."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=seconds, help="length of the measured part")
     parser.add_argument("--lead", type=float, default=10, help="seconds of running in before it")
@@ -66,4 +71,4 @@ def options(about: str | None, *, seconds: float = 60) -> argparse.Namespace:
     parser.add_argument("--allow", type=float, default=1.0, help="widen the bounds that depend on the machine's speed")
     parser.add_argument("--directory", type=Path, help="where the files go; on a real disk, or nothing is written")
     parser.add_argument("--keep", action="store_true", help="keep the files")
-    return parser.parse_args()
+    return parser

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.process import free_port, is_listening, start, stop, wait_until
 from bench.received import Received
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 INTERVAL_S = 1
 COMMIT_INTERVAL_S = 1.0
 RECONNECT_MAX_S = 1.0
+
+
+class Settings(NamedTuple):
+    """What a bench may have otherwise in the daemon's configuration; `broker` are further lines of its table."""
+
+    interval: str = f"{INTERVAL_S}s"
+    commit_interval: str = f"{COMMIT_INTERVAL_S:g}s"
+    broker: str = ""
+
+
+USUAL = Settings()
 
 
 class Broker:
@@ -59,8 +70,8 @@ class Broker:
 class Workload:
     """The whole set-up in one directory; a context that ends what it started."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
+    def __init__(self, options: argparse.Namespace, settings: Settings = USUAL) -> None:
+        self.options, self.settings = options, settings
         self.directory = Path(tempfile.mkdtemp(prefix="stationd-bench-", dir=options.directory))
         self.spool = self.directory / "spool.db"
         self.broker = Broker(self.directory)
@@ -155,7 +166,7 @@ class Workload:
 
 def write_config(workload: Workload) -> None:
     """Write the daemon's files: one line an instrument, one profile of the site for all."""
-    config, options = workload.config, workload.options
+    config, options, settings = workload.config, workload.options, workload.settings
     (config / "instruments").mkdir(parents=True, exist_ok=True)
     (config / "profiles").mkdir(exist_ok=True)
     instruments = range(options.instruments)
@@ -163,13 +174,13 @@ def write_config(workload: Workload) -> None:
     (config / "station.toml").write_text(
         '[station]\nid = "BENCH"\nname = "Workload A"\n\n'
         f'[broker]\nurl = "mqtt://127.0.0.1:{workload.uplink_port}"\nreconnect_max = "{RECONNECT_MAX_S:g}s"\n'
-        f'ack_timeout = "{options.ack_timeout}s"\n\n'
-        f'[spool]\npath = "{workload.spool}"\ncommit_interval = "{COMMIT_INTERVAL_S:g}s"\n\n'
+        f'ack_timeout = "{options.ack_timeout}s"\n{settings.broker}\n'
+        f'[spool]\npath = "{workload.spool}"\ncommit_interval = "{settings.commit_interval}"\n\n'
         + "\n".join(f'{line}framer = "tcp"\n' for line in lines)
     )
     for number in instruments:
         name = instrument_name(number)
-        text = f'driver = "bench"\nline = "{name}"\naddress = 1\ninterval = "{INTERVAL_S}s"\n'
+        text = f'driver = "bench"\nline = "{name}"\naddress = 1\ninterval = "{settings.interval}"\n'
         (config / "instruments" / f"{name}.toml").write_text(text)
     (config / "profiles" / "bench.toml").write_text(_profile(options.channels))
 

@@ -7,6 +7,7 @@ daemon. It stores nothing, knows no flags and recovers from nothing.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import signal
 import socket
@@ -14,10 +15,15 @@ import struct
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paho.mqtt.client import CallbackAPIVersion, Client, MQTTv5
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
+from agent.message import compressed
+from bench.drain import entries
 from bench.process import Use, start, stop, use, wait_until
 
 if TYPE_CHECKING:
@@ -64,15 +70,20 @@ def measure(workload: Workload, seconds: float) -> tuple[int, int, Use, Use]:
     return begin_ns, end_ns, before, after
 
 
-def flood(port: int, size: int, count: int) -> float:
-    """Publish so many messages of so many bytes as fast as paho can with 20 in flight; gives the seconds."""
+def flood(port: int, messages: list[bytes], *, compresses: bool = False) -> float:
+    """Publish messages as fast as paho can with 20 in flight; gives the seconds until the last is acknowledged."""
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
     client.max_inflight_messages_set(20)
     client.connect("127.0.0.1", port)
     client.loop_start()
     wait_until(client.is_connected, 5)
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ContentType = "application/json"
+    properties.UserProperty = ("content-encoding", "gzip")
     begin = time.monotonic()
-    for message in [client.publish("yardstick", bytes(size), 1) for _ in range(count)]:
+    payloads = map(compressed, messages) if compresses else messages
+    sent = [client.publish("stations/YARDSTICK/backfill", payload, 1, properties=properties) for payload in payloads]
+    for message in sent:
         message.wait_for_publish(30)
     took = time.monotonic() - begin
     client.disconnect()
@@ -80,12 +91,37 @@ def flood(port: int, size: int, count: int) -> float:
     return took
 
 
+def flood_apart(port: int, file: Path, directory: Path, *, compresses: bool) -> float:
+    """Publish the backfill that the counter wrote down, in a process of its own; gives the seconds.
+
+    With `compresses` it begins with the messages as they are before compression, and compresses them on the way.
+    """
+    command = [sys.executable, "-m", "bench.yardstick", "--broker", str(port), "--flood", str(file)]
+    more = ["--compress"] if compresses else []
+    child, took = start([*command, *more], directory / "flood.log", ready="took")
+    stop(child)
+    return float(took)
+
+
+def _captured(file: Path) -> list[bytes]:
+    return [payload for _, _, topic, payload in entries(file) if topic == "stations/BENCH/backfill"]
+
+
 def main() -> None:
     """Run as a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("instruments", "channels", "port", "broker"):
-        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--broker", type=int, required=True, help="its port")
+    for name in ("instruments", "channels", "port"):
+        parser.add_argument(f"--{name}", type=int, default=0)
+    parser.add_argument("--flood", type=Path, help="publish the backfill in this file of the counter instead")
+    parser.add_argument("--compress", action="store_true", help="compress it on the way")
     options = parser.parse_args()
+    if options.flood:
+        messages = _captured(options.flood)
+        if options.compress:
+            messages = [gzip.decompress(message) for message in messages]
+        print("took", flood(options.broker, messages, compresses=options.compress), flush=True)
+        return
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     found: list[bytes] = []
     for number in range(options.instruments):
