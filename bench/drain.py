@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import threading
@@ -178,5 +179,6 @@ class RssLog:
         return sum(settled[:many]) / many, sum(settled[-many:]) / many
 
     def _watch(self) -> None:
-        while not self._is_over.wait(1):
-            self.mb.append(use(self._pid).rss_mb)
+        with contextlib.suppress(OSError, StopIteration):  # it ended; who waits for it says so
+            while not self._is_over.wait(1):
+                self.mb.append(use(self._pid).rss_mb)
