@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from agent.record import event, ledger
+from agent.ledger import NOTE as LEDGER
+from agent.ledger import Ledger
+from agent.reader import Reader
+from agent.record import ledger
+from agent.soundness import unacknowledged
+from agent.stored import DamagedRecord
 from agent.times import iso
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.record import Record
     from agent.spool import Spool
@@ -22,6 +29,7 @@ SETTLE_S = 0.05
 TURN_S = 2.0
 TRIM_EVERY_S = 30.0
 TRIM_BATCHES = 25
+CATCH_UP_BYTES = 1_000_000
 SMALL_BYTES = 512 * 1024
 """A spool that small is not what fills the disk, and gives up nothing unsent for it."""
 
@@ -43,6 +51,7 @@ class Committer:
         interval_s: float,
         retention: Retention,
         committed: Callable[[int], None],
+        intervals_s: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.turned_s = monotonic_s()
         self._spool, self._timekeeper, self._interval_s = spool, timekeeper, interval_s
@@ -57,6 +66,8 @@ class Committer:
         self._committed_s = 0.0
         self._trimmed_s = monotonic_s()
         self._settle_s = min(SETTLE_S, interval_s / 2)
+        self._reader: Reader | None = None
+        self._ledger = Ledger(intervals_s, spool.noted(LEDGER), self._unacknowledged)
 
     def append(self, record: Record) -> None:
         """Hand over a record; it is on disk within the commit interval."""
@@ -95,6 +106,9 @@ class Committer:
             going = self._wait()
             self.turned_s = monotonic_s()
             self.commit()
+            if going:
+                self._salvage()
+                self._keep_ledger()
             if going and monotonic_s() - self._trimmed_s > TRIM_EVERY_S and not self.trim():
                 self._trimmed_s = monotonic_s()
 
@@ -114,12 +128,66 @@ class Committer:
         newest = self._spool.newest
         if records or acknowledged or notes:
             self._committed_s = monotonic_s()
-            newest = self._spool.commit(records, acknowledged, held=not was_trusted, notes=notes)
+            newest = self._store(records, acknowledged, held=not was_trusted, notes=notes)
         for then in after:
             then()
         dated = self._timekeeper.settle(self._spool)
         if records or dated:
             self._committed(newest)
+
+    def _store(
+        self, records: Sequence[Record], acknowledged: Sequence[tuple[int, int]] = (), *, held: bool, **more: Any
+    ) -> int:
+        """Commit, and count at once what could otherwise only be counted by reading it again."""
+        first = self._spool.newest + 1
+        newest = self._spool.commit(records, acknowledged, held=held, **more)
+        if not held and self._ledger.counted == first - 1:
+            for seq, record in enumerate(records, first):
+                self._ledger.count(seq, record)
+        return newest
+
+    def _salvage(self) -> None:
+        """Copy a batch of what still reads of a damaged spool."""
+        if self._spool.salvage and self._timekeeper.is_trusted and not self._spool.held():
+            batch = self._spool.salvage.batch()
+            self._committed(self._store(batch.records, held=False, notes=batch.notes))
+
+    def _keep_ledger(self) -> None:
+        """Count what is not counted yet, a batch a turn, and write the ledgers of the hours that are over."""
+        if self._ledger.counted < self._spool.newest:
+            self._catch_up()
+        moment = now()
+        if (
+            self._ledger.counted == self._spool.newest
+            and self._timekeeper.is_trusted
+            and self._ledger.due(moment.wall_ms)
+        ):
+            records, hours, note = self._ledger.close(moment)
+            self._committed(self._spool.commit(records, hours=hours, notes={LEDGER: note}))
+            self._ledger.skip_to(self._spool.newest)
+
+    def _catch_up(self) -> None:
+        begin, newest = self._ledger.counted + 1, self._spool.newest
+        try:
+            found = self._reading().records(begin, newest, CATCH_UP_BYTES)
+        except DamagedRecord as error:
+            self.damaged(error.first, error.last)
+            self._ledger.skip_to(error.last)
+            return
+        for stored in found:
+            self._ledger.count_stored(stored)
+        if not found and not self._spool.held():
+            self._ledger.skip_to(newest)
+
+    def _unacknowledged(self, first: int, last: int, from_ms: int, to_ms: int) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for gap in unacknowledged(self._spool.acknowledged, first, last):
+            found.update(self._reading().by_instrument(*gap, from_ms, to_ms))
+        return found
+
+    def _reading(self) -> Reader:
+        self._reader = self._reader or Reader(self._spool.path)
+        return self._reader
 
     def trim(self) -> bool:
         """Delete what is past its age, over the size limit or fills the disk: delivered first; say what was lost.
@@ -149,7 +217,8 @@ class Committer:
     def _drop(self) -> None:
         if dropped := self._spool.drop_unsent():
             first, last, begin_ms, end_ms = dropped
-            self.append(event("dropped", now(), first=first, last=last, begin=iso(begin_ms), end=iso(end_ms)))
+            span = {"begin": iso(begin_ms), "end": iso(end_ms)}
+            self.append(ledger("dropped", now(), first=first, last=last, records=last - first + 1, **span))
 
     def _wait(self) -> bool:
         """Wait for records, then until their commit is due; False when it is time to stop."""
