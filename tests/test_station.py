@@ -12,11 +12,12 @@ from waiting import until
 
 from agent.config import load
 from agent.demo.uplink import Uplink
-from agent.record import event
+from agent.record import measured
 from agent.spool import Spool
 from agent.station import Station
 from agent.times import milliseconds
 from drivers.clock import now
+from drivers.sample import Sample
 
 
 @pytest.fixture
@@ -238,19 +239,31 @@ def test_a_damaged_spool_is_set_aside_and_the_station_goes_on(station, broker, p
     assert [line for line in daemon.troubles if "damaged" in line]
 
 
-def test_a_spool_with_damage_deep_inside_costs_one_restart_and_is_set_aside(station, broker, platform):
-    """It opens, and fails only when the backlog is read."""
+def test_a_spool_with_damage_deep_inside_is_set_aside_at_the_start_and_what_still_reads_arrives(
+    station, broker, platform
+):
+    """Every old record arrives under its old number, or is among those that are said to be lost."""
     daemon = station(broker.port)
     with Spool(daemon.spool) as spool:
-        spool.commit([event("start", now(), filler="x" * 500) for _ in range(1000)])
+        old = spool.id
+        spool.commit([measured("so2", [Sample("text", "x" * 500)], now()) for _ in range(1000)])
     with daemon.spool.open("r+b") as file:
         file.seek(40 * 4096)
         file.write(b"\xa5" * 40 * 4096)
     daemon.start()
-    assert daemon.process.wait(20) == 1
-    assert [line for line in daemon.troubles if "cannot be read: database disk image is malformed" in line]
-    daemon.start()
-    until(lambda: "spool_damaged" in events(platform))
+    until(lambda: "spool_salvaged" in events(platform), 30)
+    told = {record["event"]: record for record in platform.records() if record["kind"] == "event"}
+    assert (told["spool_damaged"]["spool"], told["spool_damaged"]["kept_as"]) == (old, "spool.db.damaged-1")
+    until(lambda: len(salvaged(platform)) == told["spool_salvaged"]["records"])
+    assert {spool for spool, _ in salvaged(platform)} == {old}
+    lost = {seq for first, last in told["spool_salvaged"]["lost"] for seq in range(first, last + 1)}
+    assert {seq for _, seq in salvaged(platform)} | lost == set(range(1, 1001))
+    assert 500 < len(salvaged(platform)) < 1000
+
+
+def salvaged(platform):
+    """Give the old names of the records that came from a damaged spool."""
+    return {(record["was"]["spool"], record["was"]["seq"]) for record in platform.records() if "was" in record}
 
 
 def test_a_bad_station_file_stops_the_start_and_says_why(station):
