@@ -13,6 +13,7 @@ from agent.ledger import Ledger
 from agent.reader import Reader
 from agent.record import ledger
 from agent.soundness import unacknowledged
+from agent.storage import Storage
 from agent.stored import DamagedRecord
 from agent.times import iso
 from drivers.clock import monotonic_s, now
@@ -29,6 +30,7 @@ SETTLE_S = 0.05
 TURN_S = 2.0
 TRIM_EVERY_S = 30.0
 TRIM_BATCHES = 25
+MEASURE_EVERY_S = 10.0
 CATCH_UP_BYTES = 1_000_000
 SMALL_BYTES = 512 * 1024
 """A spool that small is not what fills the disk, and gives up nothing unsent for it."""
@@ -67,6 +69,8 @@ class Committer:
         self._trimmed_s = monotonic_s()
         self._settle_s = min(SETTLE_S, interval_s / 2)
         self._reader: Reader | None = None
+        self.storage = Storage(int(retention.size_bytes), spool.newest)
+        self._measured_s = -MEASURE_EVERY_S
         self._ledger = Ledger(intervals_s, spool.noted(LEDGER), self._unacknowledged)
 
     def append(self, record: Record) -> None:
@@ -109,6 +113,7 @@ class Committer:
             if going:
                 self._salvage()
                 self._keep_ledger()
+                self._measure()
             if going and monotonic_s() - self._trimmed_s > TRIM_EVERY_S and not self.trim():
                 self._trimmed_s = monotonic_s()
 
@@ -165,6 +170,11 @@ class Committer:
             records, hours, note = self._ledger.close(moment)
             self._committed(self._spool.commit(records, hours=hours, notes={LEDGER: note}))
             self._ledger.skip_to(self._spool.newest)
+
+    def _measure(self) -> None:
+        if monotonic_s() - self._measured_s >= MEASURE_EVERY_S:
+            self._measured_s = monotonic_s()
+            self.storage.measure(self._spool.filling(int(self._retention.size_bytes)))
 
     def _catch_up(self) -> None:
         begin, newest = self._ledger.counted + 1, self._spool.newest

@@ -18,6 +18,7 @@ from agent.database import reading, record_crc, storing, with_crc
 from agent.reader import Reader
 from agent.room import Room
 from agent.spool_lock import Lock, holder
+from agent.storage import Filling
 from agent.stored import DamagedRecord, Dating, Hour, Selection, SpoolError, Stored
 
 if TYPE_CHECKING:
@@ -127,6 +128,15 @@ class Spool:
     def used_bytes(self) -> int:
         """Give the size of the records; free pages and the write-ahead log (2 MB at most) are not counted."""
         return (self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._one("PRAGMA page_size")
+
+    def filling(self, size_bytes: int) -> Filling:
+        """Say how full it is, given how large it may grow and what the disk has left."""
+        used, page = self.used_bytes(), self._one("PRAGMA page_size")
+        room = self._room.free_bytes() - self._room.reserve_bytes() + self._one("PRAGMA freelist_count") * page
+        oldest = self._one("SELECT coalesce(min(seq), 0) FROM record")
+        stored = self.newest - oldest + 1 if oldest else 0
+        unsent = self.acknowledged.missing(1, self.newest)
+        return Filling(used, max(0, min(size_bytes, used + room)), stored, unsent, self.newest)
 
     def is_short_of_room(self) -> bool:
         """Say whether the disk is nearly full, counting pages that can be used again as free."""

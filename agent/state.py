@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from agent.poller import Poller
     from agent.settings import Config
+    from agent.storage import Storage
     from agent.timekeeper import Timekeeper
 
 
 class Portrait:
     """Draws the state and the catalog of a running station."""
+
+    storage: Storage | None = None
 
     def __init__(self, config: Config, spool_id: str, timekeeper: Timekeeper) -> None:
         self._config, self._spool_id, self._timekeeper = config, spool_id, timekeeper
@@ -41,6 +44,7 @@ class Portrait:
                 "problems": [str(problem) for problem in config.problems][:20],
                 "outages": self._outages(),
                 "delivery": delivery,
+                "storage": self.storage.portrait() if self.storage and delivery else {},
             }
         )
 

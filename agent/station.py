@@ -72,6 +72,7 @@ class Station:
             Documents(portrait.state, portrait.catalog),
             say,
         )
+        portrait.storage = self.committer.storage
         self.pollers = portrait.pollers = self._pollers(say)
         self._begin(newest_ms)
 
