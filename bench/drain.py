@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PROPERTIES_BYTES = 1 + (1 + 2 + len("application/json")) + (1 + 2 + len("content-encoding") + 2 + len("gzip"))
 _TOPIC_BYTES = len("stations/BENCH/backfill")
 _WINDOW_S = 10
+_WATCHED_LEAST_NS = 3 * 10**9
 
 
 def packet_bytes(payload: int) -> int:
@@ -109,15 +110,19 @@ class Drain:
         return later / ((self.end_ns - from_ns) / 1e9)
 
     def lateness_s(self) -> list[float]:
-        """Give, sorted, how late each record measured during the drain arrived, on whatever lane."""
-        return sorted(late for at_ns, late in self._live if self.begin_ns <= at_ns <= self.end_ns)
+        """Give, sorted, how late records measured during the drain (3 s at least) arrived, on whatever lane."""
+        return sorted(late for at_ns, late in self._live if self.begin_ns <= at_ns <= self._watched_to_ns)
+
+    @property
+    def _watched_to_ns(self) -> int:
+        return max(self.end_ns, self.begin_ns + _WATCHED_LEAST_NS)
 
     def lateness_each_10_s(self) -> list[list[float]]:
         """Give the same by the time of measuring; the last span may be longer."""
         whole = max(1, int(self.took_s) // _WINDOW_S)
         spans: list[list[float]] = [[] for _ in range(whole)]
         for at_ns, late in self._live:
-            if self.begin_ns <= at_ns <= self.end_ns:
+            if self.begin_ns <= at_ns <= self._watched_to_ns:
                 spans[min(whole - 1, (at_ns - self.begin_ns) // (_WINDOW_S * 10**9))].append(late)
         return [sorted(span) for span in spans if span]
 

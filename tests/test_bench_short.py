@@ -51,6 +51,15 @@ def test_daemon_meets_the_bounds_of_the_short_bench(name, more, tmp_path):
     assert "all bounds met" in said
 
 
+@needs_mosquitto
+@pytest.mark.parametrize("more", [("--against", "compressing"), ("--paced",)], ids=["flat out", "paced"])
+def test_a_backlog_drains_beside_the_present(more, tmp_path):
+    """Three hundred thousand values arrive as they were stored, few bytes each, and the present is not late."""
+    code, said = run("backlog", tmp_path, "--values", "300000", *more)
+    assert code == 0, said
+    assert "all bounds met" in said
+
+
 def values_of(instrument, number):
     """Give the values that a correct daemon publishes for one request."""
     numbers = struct.unpack(">20f", registers(instrument, number, 20))
