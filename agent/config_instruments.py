@@ -23,6 +23,8 @@ Raw = dict[str, Any]
 
 _DAY_MS = DAY_S * 1000
 _MODBUS_ADDRESSES = 256
+OWN_NAME = "station"
+"""The instrument that the station itself is (own_channels)."""
 
 
 class Surroundings(NamedTuple):
@@ -47,6 +49,10 @@ def read(file: Path, around: Surroundings) -> Read:
     name = registry.named(file)
     if name is None:
         return Read(file.stem, [Problem(file, 0, "", shown(file.name), f"allowed as a name: {NAMES}")])
+    if name == OWN_NAME:
+        return Read(
+            name, [Problem(file, 0, "", shown(name), "is the name of the station's own channels; take another")]
+        )
     try:
         document = toml_file.load(file)
     except ConfigError as error:

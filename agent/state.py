@@ -6,16 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
+from agent.own_channels import CHANNELS, INTERVAL_S, NAME
 from agent.times import iso
 from drivers.clock import now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from agent.poller import Poller
     from agent.settings import Config
     from agent.storage import Storage
     from agent.timekeeper import Timekeeper
+    from drivers.sample import Channel
 
 
 class Portrait:
@@ -51,20 +53,17 @@ class Portrait:
     def catalog(self) -> bytes:
         """Give what this station measures as JSON."""
         config = self._config
-        instruments = {
+        instruments: dict[str, Any] = {
             name: {
                 "driver": one.driver_name,
                 "line": one.line,
                 "address": one.address,
                 "interval_s": one.interval_s,
-                "channels": {
-                    channel.name: {"parameter": channel.parameter, "unit": channel.unit}
-                    for channel in one.driver.channels
-                    if channel.name in one.channels
-                },
+                "channels": _described(channel for channel in one.driver.channels if channel.name in one.channels),
             }
             for name, one in config.instruments.items()
         }
+        instruments[NAME] = {"driver": NAME, "interval_s": INTERVAL_S, "channels": _described(CHANNELS)}
         return _json({"v": 1, "station": config.station.id, "name": config.station.name, "instruments": instruments})
 
     def _outages(self) -> list[dict[str, Any]]:
@@ -74,6 +73,10 @@ class Portrait:
             for one in poller.instruments
             if (trouble := one.out_of_reach())
         ]
+
+
+def _described(channels: Iterable[Channel]) -> dict[str, dict[str, str]]:
+    return {channel.name: {"parameter": channel.parameter, "unit": channel.unit} for channel in channels}
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -9,11 +9,12 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from agent import __version__
+from agent import __version__, own_channels
 from agent.committer import Committer, Retention
 from agent.dispatch import Spooled
 from agent.lines import open_line
 from agent.notify import notify, watchdog_s
+from agent.own_channels import INTERVAL_S, OwnChannels
 from agent.poller import Poller
 from agent.publisher import Documents, Publisher
 from agent.record import event, outage
@@ -62,7 +63,7 @@ class Station:
             config.spool.commit_interval_s,
             retention,
             self._committed,
-            {name: one.interval_s for name, one in config.instruments.items()},
+            {name: one.interval_s for name, one in config.instruments.items()} | {own_channels.NAME: INTERVAL_S},
         )
         self.publisher = Publisher(
             config.station.id,
@@ -75,6 +76,7 @@ class Station:
         portrait.storage = self.committer.storage
         self.pollers = portrait.pollers = self._pollers(say)
         self._begin(newest_ms)
+        self._own = OwnChannels(self.committer.append)
 
     def run(self) -> int:
         """Run until a signal or a failure; gives the exit status."""
@@ -163,6 +165,7 @@ class Station:
                 self._stop.get(timeout=every_s)
                 return
             except Empty:
+                self._own.turn()
                 if not (stuck := self._stuck()):
                     notify("WATCHDOG=1")
                 elif limit_s is None:

@@ -125,10 +125,30 @@ def _chrony_runs() -> bool:
         return True  # its folder is closed to others, so it is there
 
 
+def asked() -> tuple[bool | None, float | None]:
+    """Ask the time service whether the clock is synchronised, and by how many seconds it is ahead.
+
+    The offset is chrony's "Last offset", positive if the local clock was ahead (chronyc(1), tracking), the sixth field
+    of `chronyc -c tracking`; timesyncd tells its own only over D-Bus, which the sandbox closes. None: nobody says.
+    """
+    synchronised = _synchronised()
+    if _TIMESYNCD.is_dir() or synchronised is not True:
+        return synchronised, None
+    fields = _chrony_tracking()
+    try:
+        return True, float(fields[5])
+    except (IndexError, ValueError):
+        return True, None
+
+
 def _chrony_synchronised() -> bool:
+    return _chrony_tracking()[-1] in {"Normal", "Insert second", "Delete second"}
+
+
+def _chrony_tracking() -> list[str]:
+    """Give the fields of chrony's report; one empty field if there is none."""
     try:
         answer = subprocess.run(["chronyc", "-c", "tracking"], capture_output=True, timeout=3, check=False)  # noqa: S607  where it lies differs
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    fields = answer.stdout.decode("ascii", "replace").strip().split(",")
-    return answer.returncode == 0 and fields[-1] in {"Normal", "Insert second", "Delete second"}
+        return [""]
+    return answer.stdout.decode("ascii", "replace").strip().split(",") if answer.returncode == 0 else [""]
