@@ -36,8 +36,10 @@ class Record(NamedTuple):
 
 
 def joined(shape: Sequence[bytes], body: bytes) -> bytes:
-    """Give the JSON of a record from its parts."""
-    return b"".join([part for pair in zip(shape, body.split(b"\x1f"), strict=True) for part in pair])
+    """Give the JSON of a record from its parts. Raises ValueError if they do not fit."""
+    laid = [b""] * (2 * len(shape))
+    laid[::2], laid[1::2] = shape, body.split(b"\x1f")
+    return b"".join(laid)
 
 
 def encode(fields: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT_MS = 253_402_300_799_999  # 9999-12-31
@@ -10,8 +11,13 @@ _LIMIT_MS = 253_402_300_799_999  # 9999-12-31
 
 def iso(wall_ms: int) -> str:
     """Write milliseconds since 1970 as `2026-11-23T10:00:05.012Z`."""
-    moment = _EPOCH + timedelta(milliseconds=min(max(wall_ms, 0), _LIMIT_MS))
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, millisecond = divmod(min(max(wall_ms, 0), _LIMIT_MS), 1000)
+    return f"{_second(second)}.{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:-6]
 
 
 def milliseconds(text: str) -> int:

@@ -33,7 +33,7 @@ def committed(workload: Workload) -> tuple[int, set[Answer]]:
     while after < newest:
         stored = reader.records(after + 1, newest, 1_000_000)
         bodies = [json.loads(b"{" + one.body + b"}") for one in stored]
-        polls = [body for body in bodies if body["kind"] == "raw" and body["values"]["c00"] is not None]
+        polls = [body for body in bodies if body["kind"] == "raw" and body["values"].get("c00") is not None]
         found |= {(instrument_number(body["instrument"]), int(body["values"]["c00"])) for body in polls}
         after = stored[-1].seq
     reader.close()

@@ -12,6 +12,8 @@ from bench.truth import instrument_number, is_right
 if TYPE_CHECKING:
     from pathlib import Path
 
+OWN = "station"
+"""The station's own channels: no instrument of ours."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -95,7 +97,7 @@ class Received:
             self.contradicting += known != text
         elif record["kind"] == "outage":
             self.outages.append(record)
-        elif record["kind"] == "raw":
+        elif record["kind"] == "raw" and record["instrument"] != OWN:
             self._poll(record, lane, arrived_ns)
 
     def _poll(self, record: dict[str, Any], lane: str, arrived_ns: int) -> None:
