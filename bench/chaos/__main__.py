@@ -1,0 +1,123 @@
+"""A station under every fault at once, and a verdict.
+
+    python -m bench.chaos --seconds 600 --seed 7
+
+Each fault alone once, in the order of `bench/chaos/faults.py`, then pairs of them at random; one at least every 10 s.
+Exits with 0 if everything that was committed arrived, unchanged, and nothing else did. On failure the files stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.chaos import network
+from bench.chaos.judge import Judge
+from bench.chaos.run import Run
+from bench.chaos.world import World
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+SHOWN = 8
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--every", type=float, default=9.5, help="seconds from fault to fault")
+    parser.add_argument("--settle", type=float, default=240, help="most seconds that the drain may take")
+    parser.add_argument("--directory", type=Path, default=None, help="where files go")
+    parser.add_argument("--delivered-by", choices=("receipt", "acknowledgement"), default="receipt")
+    parser.add_argument("--without-namespaces", action="store_true", help="as if this was not root")
+    parser.add_argument("--keep", action="store_true", help="keep the files of a good run too")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run, judge, print."""
+    chosen = options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    is_apart = not chosen.without_namespaces and network.is_permitted()
+    folder = Path(tempfile.mkdtemp(prefix="stationd-chaos-", dir=chosen.directory))
+    print(f"seed {chosen.seed}, files in {folder}", flush=True)
+    if not is_apart:
+        print("no right to make namespaces: no network faults, no full disk; the gate does what it can")
+    is_good = False
+    world = World(folder, chosen.seed, receipts=chosen.delivered_by == "receipt", is_apart=is_apart)
+    try:
+        is_good = _run(world, chosen)
+    finally:
+        world.close()
+        if is_good and not chosen.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            shutil.copytree(world.disk, folder / "spool", dirs_exist_ok=True)  # the small disk goes with this process
+            print(f"files kept in {folder}")
+    return 0 if is_good else 1
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _run(world: World, chosen: argparse.Namespace) -> bool:
+    run = Run(world, chosen.seconds, chosen.every)
+    run.go()
+    begin_s = time.monotonic()
+    is_drained = run.settle(chosen.settle)
+    print(f"drained in {time.monotonic() - begin_s:.1f} s" if is_drained else "NOT DRAINED", flush=True)
+    is_alive = bool(world.station.pid)
+    world.station.close()
+    time.sleep(1)
+    judge = Judge(world, run.due)
+    figures = judge.figures() | {"faults that were never recovered from": run.unrecovered}
+    _show_faults(run)
+    _show_totals(world, judge)
+    is_good = is_drained and is_alive and not any(figures.values())
+    for name, found in figures.items():
+        print(f"{len(found):8}  {name}")
+        for text in found[:SHOWN]:
+            print(f"          {text[:600]}")
+    print(f"seed {chosen.seed}: {'nothing lost, nothing made up' if is_good else 'FAILED'}", flush=True)
+    return is_good
+
+
+def _show_faults(run: Run) -> None:
+    print(f"\n{'fault':66}{'times':>6}{'worst recovery':>16}")
+    for name, times in run.times.items():
+        worst = f"{max(run.recoveries[name]):.1f} s" if run.recoveries[name] else "-"
+        print(f"{name:66}{times:6}{worst:>16}")
+
+
+def _show_totals(world: World, judge: Judge) -> None:
+    platform, station, committed = world.platform, world.station, world.observer.committed
+    given_up = sum(last - first + 1 for lost in judge.lost.values() for first, last in lost)
+    rows = {
+        f"records seen committed, in {len({spool for spool, _ in committed})} spools": len(committed),
+        f"records arrived, {platform.repeated} more came again, {len(judge.salvaged)} were salvaged": len(
+            platform.records
+        ),
+        "records given up by the station, which said so": given_up,
+        "answers of instruments among them": judge.answers,
+        "replies to commands": len(platform.replies),
+        "starts of the daemon": station.starts,
+    }
+    print()
+    for what, count in rows.items():
+        print(f"{count:8}  {what}")
+    for why, times in station.ends.most_common():
+        print(f"          {times:4} {why}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

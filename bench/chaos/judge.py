@@ -1,0 +1,124 @@
+"""The verdict: what was committed against what arrived, and what arrived against what instruments said."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from agent.ranges import Ranges
+from agent.times import milliseconds
+from bench.chaos.platform import digest
+
+if TYPE_CHECKING:
+    from bench.chaos.platform import Arrived, Key
+    from bench.chaos.world import World
+
+AT_TOLERANCE_S = 1.0
+STEP_SLACK_S = 3.0
+
+
+class Judge:
+    """Looks at a world once, at what was due: the newest seq of each spool. Every list holds what is wrong, in words."""
+
+    def __init__(self, world: World, due: dict[str, int]) -> None:
+        self._world, self._due = world, due
+        self._arrived: dict[Key, Arrived] = dict(world.platform.records)
+        self.salvaged: dict[Key, Key] = {}
+        self.lost: dict[str, Ranges] = {}
+        self.answers = 0
+        for key, one in self._arrived.items():
+            if "was" in one.body:
+                self.salvaged.setdefault((one.body["was"]["spool"], one.body["was"]["seq"]), key)
+            self._explain(key, one.body)
+
+    def figures(self) -> dict[str, list[str]]:
+        """Give each question with what is wrong about it."""
+        return {
+            "committed records that did not arrive": self.not_arrived(),
+            "seqs that nothing explains": self.unexplained(),
+            "records whose bytes are not those committed": self.changed(),
+            "records that came again with other bytes": self._world.platform.contradictions,
+            "records that no instrument said": self.made_up(),
+            "defects of stationd in its log": self._world.station.defects(),
+        }
+
+    def not_arrived(self) -> list[str]:
+        """Committed, but neither there, nor salvaged, nor explained."""
+        bodies = self._world.observer.bodies
+        due = [key for key in self._world.observer.committed if key[1] <= self._due.get(key[0], 0)]
+        missing = [key for key in due if not self._is_accounted(key)]
+        return [f"{key[0]} {key[1]}: {bodies[key].decode()}" for key in missing]
+
+    def unexplained(self) -> list[str]:
+        """Numbers between 1 and the newest of each spool of which nobody knows."""
+        spools = {spool for spool, _ in self._arrived} | set(self._due)
+        asked = [(spool, seq) for spool in spools for seq in range(1, self._due.get(spool, 0) + 1)]
+        return [f"{spool} {seq}" for spool, seq in asked if not self._is_accounted((spool, seq))]
+
+    def changed(self) -> list[str]:
+        """Arrived, but with other bytes than the disk had."""
+        found = []
+        for key, known in self._world.observer.committed.items():
+            one = self._arrived.get(key)
+            if one is not None and one.digest != known:
+                found.append(f"{key}: {json.dumps(one.body)}; committed: {self._world.observer.bodies[key].decode()}")
+            elif one is None and key in self.salvaged and not self._is_same_salvaged(key):
+                found.append(f"{key}: salvaged as {self.salvaged[key]} with other content")
+        return found
+
+    def made_up(self) -> list[str]:
+        """Values that nobody said, lies that were believed, one answer twice, wrong times."""
+        found: list[str] = []
+        owners: dict[tuple[str, int], Key] = {}
+        for key, one in self._arrived.items():
+            instrument = self._world.instruments.get(one.body.get("instrument", ""))
+            if one.body["kind"] != "raw" or instrument is None:
+                continue
+            if all(value is None for value in one.body["values"].values()):
+                continue
+            number = instrument.found(one.body["values"])
+            what = f"{key}: {json.dumps(one.body)}"
+            if number is None:
+                found.append(f"never said: {what}")
+                continue
+            self.answers += 1
+            said = instrument.said[number]
+            if said.is_lie:
+                found.append(f"a lie: {what}")
+            if owners.setdefault((instrument.name, number), self._origin(key, one)) != self._origin(key, one):
+                found.append(f"a second time: {what}; first {owners[instrument.name, number]}")
+            if not self._is_timely(one.body, said.at_s, said.moment_s):
+                found.append(f"said at {said.at_s:.3f}: {what}")
+        return found
+
+    def _is_timely(self, body: dict[str, Any], said_s: float, moment_s: float) -> bool:
+        if body.get("clock") == "unsure":
+            return True
+        at_s = milliseconds(body["at"]) / 1000
+        offsets = self._world.station.clock.possible(moment_s, STEP_SLACK_S)
+        return any(abs(at_s - said_s - offset_s) <= AT_TOLERANCE_S for offset_s in offsets)
+
+    def _origin(self, key: Key, one: Arrived) -> Key:
+        was = one.body.get("was")
+        return (was["spool"], was["seq"]) if was else key
+
+    def _explain(self, key: Key, body: dict[str, Any]) -> None:
+        """Take what a record says of records that will not come."""
+        if body["kind"] == "ledger" and body["ledger"] in {"dropped", "damaged"}:
+            spool = body["was"]["spool"] if "was" in body else key[0]
+            self.lost.setdefault(spool, Ranges()).add(body["first"], body["last"])
+        if body["kind"] == "event" and body["event"] == "spool_salvaged":
+            for first, last in body["lost"]:
+                self.lost.setdefault(body["spool"], Ranges()).add(first, last)
+
+    def _is_accounted(self, key: Key) -> bool:
+        return key in self._arrived or key in self.salvaged or key[1] in self.lost.get(key[0], Ranges())
+
+    def _is_same_salvaged(self, key: Key) -> bool:
+        """Compare all but the number and the origin, unless its time became unsure."""
+        one = self._arrived[self.salvaged[key]]
+        if one.body.get("clock") == "unsure":
+            return True
+        body = {name: value for name, value in one.body.items() if name != "was"} | {"seq": key[1]}
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return digest(text) == self._world.observer.committed[key]

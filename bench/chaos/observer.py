@@ -1,0 +1,80 @@
+"""Notes what the daemon has committed, from its spool, while it runs and dies: this is what must arrive."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from agent.message import Encoder
+from agent.spool import Reader, SpoolError
+from agent.stored import DamagedRecord
+from bench.chaos.platform import Key, digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVERY_S = 0.2
+
+
+class Observer(threading.Thread):
+    """Reads the spool all the time, read-only. `committed` holds a digest of each record's bytes."""
+
+    def __init__(self, spool: Path) -> None:
+        super().__init__(name="observer", daemon=True)
+        self._spool = spool
+        self._reader: Reader | None = None
+        self._file = 0
+        self._read_to: dict[str, int] = {}
+        self.committed: dict[Key, bytes] = {}
+        self.bodies: dict[Key, bytes] = {}
+        self.oldest = self.turns = 0
+        self.spool_id = ""
+        self.is_paused = False
+
+    def run(self) -> None:
+        """Observe for ever."""
+        while True:
+            time.sleep(EVERY_S)
+            if self.is_paused:
+                self._close()
+                continue
+            try:
+                self._turn()
+            except (SpoolError, OSError):
+                self._close()
+
+    def seen(self) -> dict[str, int]:
+        """Give the newest seq of each spool that was seen committed."""
+        return dict(self._read_to)
+
+    def _turn(self) -> None:
+        file = self._spool.stat().st_ino
+        if self._reader is None or file != self._file:
+            self._close()
+            self._reader, self._file = Reader(self._spool), file
+        self.spool_id = self._reader.id
+        newest, after = self._reader.newest(), self._read_to.get(self.spool_id, 0)
+        while after < newest:
+            try:
+                found = self._reader.records(after + 1, newest, 500_000)
+            except DamagedRecord as error:
+                after = self._read_to[self.spool_id] = error.last
+                continue
+            if not found:
+                break
+            for stored in found:
+                self._note(self._reader.id, Encoder.record(stored), stored.seq)
+            after = self._read_to[self.spool_id] = found[-1].seq
+        stored_now = self._reader.present(1, newest)
+        self.oldest = next(iter(stored_now), (0, 0))[0]
+        self.turns += 1
+
+    def _note(self, spool: str, encoded: bytes, seq: int) -> None:
+        self.committed[spool, seq] = digest(encoded)
+        self.bodies[spool, seq] = encoded
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None

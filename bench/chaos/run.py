@@ -1,0 +1,119 @@
+"""One run: each fault alone, then pairs at random, then the drain."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.chaos.faults import ALL
+from bench.process import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.chaos.faults import Fault
+    from bench.chaos.world import World
+
+ASK_EVERY_S = 20.0
+
+
+class Watch(NamedTuple):
+    """A fault that has ended and whose instruments are not all heard of again yet."""
+
+    fault: str
+    ended_s: float
+    names: list[str]
+
+
+class Run:
+    """Injects faults into a world. `times` and `recoveries` say how often and how long it took afterwards."""
+
+    def __init__(self, world: World, seconds: float, every_s: float) -> None:
+        self._world, self._every_s = world, every_s
+        self._end_s = time.monotonic() + seconds
+        self._asked_s = time.monotonic()
+        self._watches: list[Watch] = []
+        self.times: dict[str, int] = defaultdict(int)
+        self.recoveries: dict[str, list[float]] = defaultdict(list)
+        self.due: dict[str, int] = {}
+        self.possible = [fault for fault in ALL if fault.needs(world)]
+
+    def go(self) -> None:
+        """Run all of it, for the time there is."""
+        for fault in self.possible:
+            if time.monotonic() < self._end_s:
+                self._turn([fault])
+        while time.monotonic() < self._end_s:
+            self._turn(self._pair())
+
+    def settle(self, within_s: float) -> bool:
+        """Wait until all that was committed (`due`: the newest of each spool) has arrived, asking for what is missing; says if it has."""
+        deadline = time.monotonic() + within_s
+        self._wait(lambda: bool(self._world.station.pid), 5)
+        self._wait(lambda: False, 1)
+        self.due = self._world.observer.seen()
+        while time.monotonic() < deadline:
+            if self._wait(self._is_drained, 5):
+                return True
+            self._world.platform.ask_missing()
+            if self._world.platform.state.get("delivery", {}).get("set_aside"):
+                self._world.station.restart()  # what a broker refused is tried again each hour, or after a start
+                self._wait(lambda: False, 5)
+        return False
+
+    def _turn(self, faults: list[Fault]) -> None:
+        """Begin the faults, let them last, end them, and wait for the recovery as far as there is time."""
+        begun_s = time.monotonic()
+        chance = self._world.chance
+        print(f"{time.strftime('%H:%M:%S')} {' + '.join(fault.name for fault in faults)}", flush=True)
+        with contextlib.ExitStack() as stack:
+            concerned = []
+            for fault in faults:
+                concerned.append((fault, stack.enter_context(fault.begin(self._world))))
+                self.times[fault.name] += 1
+                self._wait(lambda: False, chance.uniform(0, 1))
+            self._wait(lambda: False, chance.uniform(0.2, 0.5) * self._every_s)
+        ended_s = time.monotonic()
+        self._watches += [Watch(fault.name, ended_s, names) for fault, names in concerned]
+        left_s = begun_s + self._every_s - time.monotonic()
+        self._wait(lambda: not self._watches, left_s)
+        if time.monotonic() > self._asked_s + ASK_EVERY_S:
+            self._asked_s = time.monotonic()
+            self._world.platform.ask_missing()
+
+    def _pair(self) -> list[Fault]:
+        first = self._world.chance.choice(self.possible)
+        return [first, self._world.chance.choice([one for one in self.possible if one.part != first.part])]
+
+    def _wait(self, condition: Callable[[], object], within_s: float) -> bool:
+        def look() -> bool:
+            self._note_recoveries()
+            return bool(condition())
+
+        return wait_until(look, max(within_s, 0.0), every_s=0.05)
+
+    def _note_recoveries(self) -> None:
+        now_s = time.monotonic()
+        done = [one for one in self._watches if self._world.has_recovered(one.ended_s, one.names)]
+        for one in done:
+            self.recoveries[one.fault].append(now_s - one.ended_s)
+            self._watches.remove(one)
+
+    @property
+    def unrecovered(self) -> list[str]:
+        """Faults after which something was never heard of again."""
+        return [f"{one.fault}: {', '.join(one.names) or 'nothing arrived'}" for one in self._watches]
+
+    def _is_drained(self) -> bool:
+        """Say whether what was committed when the faults ended has arrived, and nothing else is owed."""
+        missing = self._world.platform.missing
+        present = self._world.observer.spool_id
+        is_there = not missing(present, self.due.get(present, 0))
+        is_asked = self._world.platform.state.get("delivery", {}).get("requests")
+        return is_there and not is_asked and not self._watches and self._is_salvaged()
+
+    def _is_salvaged(self) -> bool:
+        kept = [file for file in self._world.disk.glob("*.damaged-*") if file.suffix[-1].isdigit()]
+        return all(file.with_name(f"{file.name}.salvaged").exists() for file in kept)
