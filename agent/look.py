@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import IO, TYPE_CHECKING, Any
 
 from agent.config import load
 from agent.lines import open_line
 from agent.message import Encoder
 from agent.spool import Reader, SpoolError, holder
+from agent.storage import Filling, days_left, written_per_day
 from agent.times import iso
 from drivers.clock import monotonic_s, now
 from drivers.errors import DriverError, LineDown
@@ -18,7 +20,7 @@ from drivers.sample import worst
 from drivers.trace import written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from agent.settings import Config
@@ -65,6 +67,7 @@ def status(directory: Path, out: IO[str]) -> int:
     if reader is None:
         return 1
     _print_delivery(reader, out)
+    _print_storage(reader, config, pid, out)
     newest: dict[str, dict[str, Any]] = {}
     for record in _records(reader, max(1, reader.newest() - RECENT)):
         if record.get("kind") == "raw":
@@ -129,6 +132,26 @@ def _print_delivery(reader: Reader, out: IO[str]) -> None:
     since = f", oldest of {iso(found[0].at_ms)}" if found else ""
     print(f"newest seq    {newest}", file=out)
     print(f"not sent yet  {missing} records{since}", file=out)
+
+
+def _print_storage(reader: Reader, config: Config, pid: int | None, out: IO[str]) -> None:
+    """Print what storing costs a day, and how long it can go on without a broker, from the newest records' pace."""
+    spool, newest = config.spool.path, reader.newest()
+    recent = [one.at_ms for one in _stored(reader, max(1, newest - RECENT), newest)]
+    span_s = (recent[-1] - recent[0]) / 1000 if recent else 0
+    unsent = reader.acknowledged().missing(1, newest)
+    disk = os.statvfs(spool.parent)
+    size = spool.stat().st_size
+    limit = min(config.spool.size_bytes, size + disk.f_bavail * disk.f_frsize)
+    if span_s > 0 and (stored := _count(reader.present(1, newest))):
+        left = days_left(Filling(size, limit, stored, unsent, newest), len(recent) / span_s)
+        print(f"room          {left:.1f} days without a broker", file=out)
+    if pid and (a_day := written_per_day(pid)) is not None:
+        print(f"written       {a_day / 1e6:.0f} MB a day, on average since the start", file=out)
+
+
+def _count(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
 
 
 def _print_newest(name: str, record: dict[str, Any] | None, out: IO[str]) -> None:

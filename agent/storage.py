@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from drivers.clock import monotonic_s
+from drivers.clock import monotonic_s, now
 
 DAY_S = 86_400.0
 KNOWN_AFTER_S = 120.0
 """So long a process must have run before its rates mean anything: SQLite writes in bursts."""
-_IO = Path("/proc/self/io")
 
 
 class Filling(NamedTuple):
@@ -57,15 +57,34 @@ class Storage:
         measured = one.newest - self._begin_newest
         if elapsed_s < KNOWN_AFTER_S or measured <= 0 or one.stored <= 0:
             return None
-        record_bytes = one.used_bytes / one.stored
-        left_bytes = max(0.0, one.limit_bytes - one.unsent * record_bytes)
-        return round(left_bytes / (record_bytes * measured / elapsed_s * DAY_S), 2)
+        return days_left(one, measured / elapsed_s)
 
 
-def written_bytes() -> int | None:
-    """Give what this process has had written to disks so far (proc(5), /proc/pid/io, write_bytes); None if unknown."""
+def days_left(filling: Filling, records_a_second: float) -> float:
+    """Give the days until unsent records fill what they may, if none is sent."""
+    record_bytes = filling.used_bytes / filling.stored
+    left_bytes = max(0.0, filling.limit_bytes - filling.unsent * record_bytes)
+    return round(left_bytes / (record_bytes * records_a_second * DAY_S), 2)
+
+
+def written_per_day(pid: int) -> int | None:
+    """Give the bytes that another process wrote, a day on average since it began; None if it may not be asked."""
+    written = written_bytes(pid)
     try:
-        lines = _IO.read_text(encoding="ascii").splitlines()
+        ticks = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+    elapsed_s = now().elapsed_ms / 1000 - int(ticks) / os.sysconf("SC_CLK_TCK")
+    return None if written is None or elapsed_s <= 0 else round(written / elapsed_s * DAY_S)
+
+
+def written_bytes(pid: int | None = None) -> int | None:
+    """Give what a process, this one by default, has had written to disks; None if unknown.
+
+    Source: proc(5), /proc/pid/io, write_bytes.
+    """
+    try:
+        lines = Path(f"/proc/{pid or 'self'}/io").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     return next((int(line.partition(":")[2]) for line in lines if line.startswith("write_bytes:")), None)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import time
 
@@ -397,6 +398,8 @@ def test_status_says_who_runs_and_what_was_measured_last(station, broker, platfo
     result = daemon.command("status")
     assert result.returncode == 0
     assert f"stationd: running, process {daemon.process.pid}" in result.stdout
+    assert re.search(r"^room +[1-9][0-9.]* days without a broker$", result.stdout, re.MULTILINE)
+    assert re.search(r"^written +[0-9]+ MB a day, on average since the start$", result.stdout, re.MULTILINE)
     daemon.stop()
     result = daemon.command("status")
     assert result.returncode == 1
