@@ -39,6 +39,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, default=None, help="where files go")
     parser.add_argument("--delivered-by", choices=("receipt", "acknowledgement"), default="receipt")
     parser.add_argument("--without-namespaces", action="store_true", help="as if this was not root")
+    parser.add_argument("--only", default="", help="faults with this in their name")
     parser.add_argument("--keep", action="store_true", help="keep the files of a good run too")
     return parser.parse_args()
 
@@ -71,7 +72,9 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _run(world: World, chosen: argparse.Namespace) -> bool:
-    run = Run(world, chosen.seconds, chosen.every)
+    run = Run(world, chosen.seconds, chosen.every, chosen.only)
+    for name in run.impossible:
+        print(f"cannot be done here: {name}")
     run.go()
     begin_s = time.monotonic()
     is_drained = run.settle(chosen.settle)

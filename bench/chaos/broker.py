@@ -6,9 +6,12 @@ import getpass
 import shutil
 import signal
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.process import free_port, is_listening, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REMEMBERING = "persistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n"
 FORGETFUL = "persistence false\n"

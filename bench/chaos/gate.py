@@ -63,18 +63,21 @@ class Gate:
         while True:
             near, _ = self._server.accept()
             self.opened += 1
-            try:
-                if self.is_shut:
-                    raise OSError
-                far = socket.create_connection(("127.0.0.1", self.broker_port), 2)
-                far.settimeout(None)
-            except OSError:
+            far = None if self.is_shut else self._reach_broker()
+            if far is None:
                 near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                 near.close()
                 continue
             connection = Connection(self, near, far)
             self._open.add(connection)
             connection.start()
+
+    def _reach_broker(self) -> socket.socket | None:
+        with contextlib.suppress(OSError):
+            far = socket.create_connection(("127.0.0.1", self.broker_port), 2)
+            far.settimeout(None)
+            return far
+        return None
 
 
 class Connection:

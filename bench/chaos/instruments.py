@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import random
 import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ from bench.truth import channel_names, instrument_name, is_right, registers
 from drivers.checksum import crc16, sum16, xor8
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Mapping
 
     Values = Mapping[str, float | str | None]

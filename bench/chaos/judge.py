@@ -18,7 +18,10 @@ STEP_SLACK_S = 3.0
 
 
 class Judge:
-    """Looks at a world once, at what was due: the newest seq of each spool. Every list holds what is wrong, in words."""
+    """Looks at a world once, at what was due: the newest seq of each spool.
+
+    Every list holds what is wrong, in words.
+    """
 
     def __init__(self, world: World, due: dict[str, int]) -> None:
         self._world, self._due = world, due
@@ -43,7 +46,7 @@ class Judge:
         }
 
     def not_arrived(self) -> list[str]:
-        """Committed, but neither there, nor salvaged, nor explained."""
+        """Give what is committed, but neither there, nor salvaged, nor explained."""
         bodies = self._world.observer.bodies
         due = [key for key in self._world.observer.committed if key[1] <= self._due.get(key[0], 0)]
         missing = [key for key in due if not self._is_accounted(key)]

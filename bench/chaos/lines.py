@@ -71,7 +71,7 @@ class Line:
         self.name, self.wire, self.instruments = name, wire, instruments
         self._data = b""
 
-    def answer_all(self, data: bytes, write: Callable[[bytes], None]) -> None:
+    def answer_all(self, data: bytes, write: Callable[[bytes], object]) -> None:
         """Answer every whole request."""
         self._data = (self._data + data)[-_LONGEST:]
         for request, instrument in self._requests():
@@ -144,7 +144,7 @@ class TcpLine(Line):
         if not data:
             self._drop(connection)
             return
-        self.answer_all(data, lambda answer: connection.send(answer))  # type: ignore[arg-type,return-value]
+        self.answer_all(data, connection.send)
 
     def _drop(self, connection: socket.socket) -> None:
         self.wire.forget(connection)

@@ -7,6 +7,7 @@ Neither has a name, so both are gone when the process is, whatever it died of. W
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import heapq
@@ -111,10 +112,8 @@ class Network:
 
 
 def _write(end: int, packet: bytes) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the queue is full: lost, as on any network
         os.write(end, packet)
-    except OSError:
-        pass  # the queue is full: lost, as on any network
 
 
 def small_disk(folder: Path, size: str) -> None:

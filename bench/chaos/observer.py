@@ -30,7 +30,7 @@ class Observer(threading.Thread):
         self.bodies: dict[Key, bytes] = {}
         self.oldest = self.turns = 0
         self.spool_id = ""
-        self.is_paused = False
+        self.is_paused = self.is_at_rest = False
 
     def run(self) -> None:
         """Observe for ever."""
@@ -38,7 +38,9 @@ class Observer(threading.Thread):
             time.sleep(EVERY_S)
             if self.is_paused:
                 self._close()
+                self.is_at_rest = True
                 continue
+            self.is_at_rest = False
             try:
                 self._turn()
             except (SpoolError, OSError):

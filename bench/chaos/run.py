@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.chaos import broker_faults, daemon_faults, disk_faults, instrument_faults, network_faults, platform_faults
 from bench.chaos.faults import ALL
 from bench.process import wait_until
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from bench.chaos.faults import Fault
     from bench.chaos.world import World
 
+MODULES = (broker_faults, network_faults, platform_faults, instrument_faults, daemon_faults, disk_faults)
+"""In this order their faults come alone."""
 ASK_EVERY_S = 20.0
 
 
@@ -30,7 +33,7 @@ class Watch(NamedTuple):
 class Run:
     """Injects faults into a world. `times` and `recoveries` say how often and how long it took afterwards."""
 
-    def __init__(self, world: World, seconds: float, every_s: float) -> None:
+    def __init__(self, world: World, seconds: float, every_s: float, only: str = "") -> None:
         self._world, self._every_s = world, every_s
         self._end_s = time.monotonic() + seconds
         self._asked_s = time.monotonic()
@@ -38,7 +41,9 @@ class Run:
         self.times: dict[str, int] = defaultdict(int)
         self.recoveries: dict[str, list[float]] = defaultdict(list)
         self.due: dict[str, int] = {}
-        self.possible = [fault for fault in ALL if fault.needs(world)]
+        named = [fault for module in MODULES for fault in ALL if fault.module == module.__name__ and only in fault.name]
+        self.possible = [fault for fault in named if fault.needs(world)]
+        self.impossible = [fault.name for fault in named if fault not in self.possible]
 
     def go(self) -> None:
         """Run all of it, for the time there is."""
@@ -49,7 +54,10 @@ class Run:
             self._turn(self._pair())
 
     def settle(self, within_s: float) -> bool:
-        """Wait until all that was committed (`due`: the newest of each spool) has arrived, asking for what is missing; says if it has."""
+        """Wait until all that was committed has arrived, asking for what is missing; says if it has.
+
+        `due` becomes what is waited for: the newest seq of each spool.
+        """
         deadline = time.monotonic() + within_s
         self._wait(lambda: bool(self._world.station.pid), 5)
         self._wait(lambda: False, 1)
@@ -85,7 +93,8 @@ class Run:
 
     def _pair(self) -> list[Fault]:
         first = self._world.chance.choice(self.possible)
-        return [first, self._world.chance.choice([one for one in self.possible if one.part != first.part])]
+        others = [one for one in self.possible if one.part != first.part]
+        return [first, self._world.chance.choice(others)] if others else [first]
 
     def _wait(self, condition: Callable[[], object], within_s: float) -> bool:
         def look() -> bool:

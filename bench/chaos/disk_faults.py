@@ -1,0 +1,142 @@
+"""What happens to the card: full, failing, slow, and damaged while nobody looks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+from bench.chaos.calls import is_traceable, spoilt
+from bench.chaos.faults import fault, is_apart
+from bench.process import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.chaos.world import World
+
+PAGE = 4096
+KNOWN_WITHIN_S = 5.0
+
+
+@fault("disk filled by another file", "disk", is_apart)
+def _full(world: World) -> Iterator[list[str]]:
+    other = world.disk / "other"
+    with other.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(PAGE))
+    yield []
+    other.unlink()
+
+
+@fault("disk gives an error at each fdatasync", "disk", is_traceable)
+def _sync_fails(world: World) -> Iterator[list[str]]:
+    with spoilt(world, "fdatasync", "fdatasync:error=EIO"):
+        yield []
+
+
+@fault("disk gives one error at a write", "disk", is_traceable)
+def _write_fails(world: World) -> Iterator[list[str]]:
+    error = world.chance.choice(("EIO", "ENOSPC"))
+    with spoilt(world, "pwrite64", f"pwrite64:error={error}:when={world.chance.randint(1, 20)}"):
+        yield []
+
+
+@fault("disk is full as far as writes go", "disk", is_traceable)
+def _no_space(world: World) -> Iterator[list[str]]:
+    with spoilt(world, "pwrite64", "pwrite64:error=ENOSPC"):
+        yield []
+
+
+@fault("disk takes a second for each fdatasync", "disk", is_traceable)
+def _slow(world: World) -> Iterator[list[str]]:
+    with spoilt(world, "fdatasync", "fdatasync:delay_enter=1000000"):
+        yield []
+
+
+def _damage(world: World, spoil: object) -> Iterator[list[str]]:
+    """Damage the file while the daemon is dead, once everything committed is noted and folded into one file."""
+    world.station.hold()
+    turns = world.observer.turns
+    wait_until(lambda: world.observer.turns > turns + 1, KNOWN_WITHIN_S)
+    world.observer.is_paused = True
+    wait_until(lambda: world.observer.is_at_rest, KNOWN_WITHIN_S)
+    keep_copy(world)
+    fold(world)
+    spoil(world)  # type: ignore[operator]
+    world.observer.is_paused = False
+    world.station.release()
+    yield []
+
+
+def keep_copy(world: World) -> None:
+    """Keep the file as it was before, to find out what went wrong."""
+    for file in (world.folder / "before").glob("*"):
+        file.unlink()
+    (world.folder / "before").mkdir(exist_ok=True)
+    for file in world.disk.glob("spool.db*"):
+        shutil.copy(file, world.folder / "before")
+
+
+def fold(world: World) -> None:
+    """Bring the write-ahead log back into the file, so that damage of the file hits records."""
+    try:
+        with sqlite3.connect(world.station.spool) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+    except sqlite3.Error as error:
+        print(f"         not folded: {error}")
+
+
+def _flip(world: World) -> None:
+    """Flip bits in some places that are not the first page."""
+    size = world.station.spool.stat().st_size
+    with world.station.spool.open("r+b") as file:
+        for _ in range(world.chance.randint(1, 6)):
+            place = world.chance.randrange(PAGE, max(size, PAGE + 1))
+            file.seek(place)
+            byte = file.read(1) or b"\0"
+            file.seek(place)
+            file.write(bytes([byte[0] ^ 1 << world.chance.randrange(8)]))
+
+
+def _zero(world: World) -> None:
+    """Zero a page, as worn cards do."""
+    pages = world.station.spool.stat().st_size // PAGE
+    with world.station.spool.open("r+b") as file:
+        file.seek(world.chance.randrange(1, max(pages, 2)) * PAGE)
+        file.write(bytes(PAGE))
+
+
+def _head(world: World) -> None:
+    """Overwrite the head of the file."""
+    with world.station.spool.open("r+b") as file:
+        file.write(b"\xff" * 64)
+
+
+def _truncate(world: World) -> None:
+    """Lose the end of the file."""
+    size = world.station.spool.stat().st_size
+    os.truncate(world.station.spool, max(PAGE, size - world.chance.randint(1, 4 * PAGE)))
+
+
+@fault("bits of the spool flipped while the daemon is dead", "daemon", is_apart)
+def _flipped(world: World) -> Iterator[list[str]]:
+    yield from _damage(world, _flip)
+
+
+@fault("a page of the spool zeroed while the daemon is dead", "daemon", is_apart)
+def _zeroed(world: World) -> Iterator[list[str]]:
+    yield from _damage(world, _zero)
+
+
+@fault("head of the spool overwritten while the daemon is dead", "daemon", is_apart)
+def _overwritten(world: World) -> Iterator[list[str]]:
+    yield from _damage(world, _head)
+
+
+@fault("spool truncated while the daemon is dead", "daemon", is_apart)
+def _truncated(world: World) -> Iterator[list[str]]:
+    yield from _damage(world, _truncate)
