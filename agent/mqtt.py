@@ -136,7 +136,7 @@ class Session:
         self._is_closing = True
         with contextlib.suppress(OSError, ValueError):
             self._client.disconnect()
-        self._client.loop_stop()
+        _end_loop(self._client)
 
     def abandon(self) -> None:
         """Drop the connection without a word, as a dead link does, so that the broker publishes our will."""
@@ -145,7 +145,7 @@ class Session:
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._client.loop_stop()
+        _end_loop(self._client)
 
     def _prepare(self, client: Client) -> None:
         """Read passwords and certificates anew for each session, so that a replaced file is used."""
@@ -235,7 +235,7 @@ class Subscriber:
     def close(self) -> None:
         """Disconnect."""
         self._client.disconnect()
-        self._client.loop_stop()
+        _end_loop(self._client)
 
     def _subscribe(self, client: Client, *_: object) -> None:
         client.subscribe([(topic, 1) for topic in self._topics])
@@ -249,6 +249,12 @@ def _client(client_id: str, protocol: str, *, reconnect: bool = False) -> Client
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=reconnect)
     client.suppress_exceptions = True  # an exception would end paho's thread while it still looks connected
     return client
+
+
+def _end_loop(client: Client) -> None:
+    """End paho's thread. It may end by itself while paho looks at it, and then paho finds None where it was."""
+    with contextlib.suppress(AttributeError):
+        client.loop_stop()
 
 
 def _payload(message: MQTTMessage) -> bytes:

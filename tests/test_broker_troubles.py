@@ -273,3 +273,21 @@ def test_sessions_that_never_last_are_told_with_the_likely_reason(spool, broker,
     assert len(lines()) == 2
     assert lines()[0].endswith("connection lost; records are kept and sent later")
     assert "perhaps another client uses this client id" in lines()[1]
+
+
+def test_a_network_thread_that_ends_by_itself_meanwhile_costs_nothing(spool, broker, platform, monkeypatch):
+    """The library sets its thread to None when it ends, also between its own look at it and its wait for it."""
+    end = Client.loop_stop
+
+    def ended_meanwhile(client):
+        end(client)
+        raise AttributeError("'NoneType' object has no attribute 'join'")
+
+    sender = Sender(spool, port=broker.port)
+    monkeypatch.setattr(Client, "loop_stop", ended_meanwhile)
+    with sender.running():
+        sender.deliver(3)
+        broker.stop()
+        broker.start()
+        sender.deliver(3)
+    monkeypatch.undo()
