@@ -56,13 +56,18 @@ class Simulator:
         self._selector = selectors.DefaultSelector()
         self._unsaid: dict[socket.socket, bytes] = {}
         self._seen: list[Request] = []
+        self.is_to_drop = False
         for number, listener in enumerate(listeners):
             self._selector.register(listener, selectors.EVENT_READ, Instrument(number, channels, listener))
 
     def serve(self) -> None:
         """Serve for ever."""
         while True:
-            for key, _ in self._selector.select():
+            ready = self._selector.select()
+            if self.is_to_drop:
+                self._drop()
+                continue
+            for key, _ in ready:
                 if key.fileobj is key.data.listener:
                     self._accept(key.data)
                 else:
@@ -70,6 +75,14 @@ class Simulator:
             if self._seen:
                 os.write(self._log, write_requests(self._seen))
                 self._seen.clear()
+
+    def _drop(self) -> None:
+        """End every connection, as instruments do that are switched off and on."""
+        self.is_to_drop = False
+        for connection in self._unsaid:
+            self._selector.unregister(connection)
+            connection.close()
+        self._unsaid.clear()
 
     def _accept(self, instrument: Instrument) -> None:
         connection, _ = instrument.listener.accept()
@@ -120,6 +133,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     simulator = Simulator(options.instruments, options.channels, options.log)
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(simulator, "is_to_drop", True))
     print(f"ready {simulator.first_port}", flush=True)
     simulator.serve()
 

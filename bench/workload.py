@@ -86,6 +86,7 @@ class Workload:
         simulator = [*module, "bench.simulator", *counts, "--log", str(self.directory / "requests.bin")]
         child, port = start(simulator, self.directory / "simulator.log", ready="ready")
         self._children.append(child)
+        self.simulator = child
         self.first_port = int(port)
         (self.directory / "received.bin").touch()
         counter = [

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 from bench.chaos.calls import is_traceable, spoilt
@@ -13,7 +14,7 @@ from bench.chaos.faults import fault, is_apart
 from bench.process import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bench.chaos.world import World
 
@@ -56,8 +57,14 @@ def _slow(world: World) -> Iterator[list[str]]:
         yield []
 
 
-def _damage(world: World, spoil: object) -> Iterator[list[str]]:
-    """Damage the file while the daemon is dead, once everything committed is noted and folded into one file."""
+def _damage(world: World, spoil: Callable[[World], None]) -> Iterator[list[str]]:
+    """Damage the file while the daemon is dead and has something that is not delivered.
+
+    Before that everything committed is noted and folded into one file.
+    """
+    world.gate.is_shut = True
+    world.gate.reset()
+    time.sleep(world.chance.uniform(0.5, 2.5))
     world.station.hold()
     turns = world.observer.turns
     wait_until(lambda: world.observer.turns > turns + 1, KNOWN_WITHIN_S)
@@ -65,9 +72,10 @@ def _damage(world: World, spoil: object) -> Iterator[list[str]]:
     wait_until(lambda: world.observer.is_at_rest, KNOWN_WITHIN_S)
     keep_copy(world)
     fold(world)
-    spoil(world)  # type: ignore[operator]
+    spoil(world)
     world.observer.is_paused = False
     world.station.release()
+    world.gate.calm()
     yield []
 
 
@@ -122,21 +130,21 @@ def _truncate(world: World) -> None:
     os.truncate(world.station.spool, max(PAGE, size - world.chance.randint(1, 4 * PAGE)))
 
 
-@fault("bits of the spool flipped while the daemon is dead", "daemon", is_apart)
+@fault("bits of the spool flipped while the daemon is dead", "gate", is_apart)
 def _flipped(world: World) -> Iterator[list[str]]:
     yield from _damage(world, _flip)
 
 
-@fault("a page of the spool zeroed while the daemon is dead", "daemon", is_apart)
+@fault("a page of the spool zeroed while the daemon is dead", "gate", is_apart)
 def _zeroed(world: World) -> Iterator[list[str]]:
     yield from _damage(world, _zero)
 
 
-@fault("head of the spool overwritten while the daemon is dead", "daemon", is_apart)
+@fault("head of the spool overwritten while the daemon is dead", "gate", is_apart)
 def _overwritten(world: World) -> Iterator[list[str]]:
     yield from _damage(world, _head)
 
 
-@fault("spool truncated while the daemon is dead", "daemon", is_apart)
+@fault("spool truncated while the daemon is dead", "gate", is_apart)
 def _truncated(world: World) -> Iterator[list[str]]:
     yield from _damage(world, _truncate)

@@ -142,7 +142,7 @@ class Station:
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
-        return lines[-1][:150] if lines else ""
+        return lines[-1].replace(str(self.spool), "spool.db")[:150] if lines else ""
 
 
 class Clock:
