@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from bench.chaos import network
 from bench.chaos.judge import Judge
-from bench.chaos.run import Run
+from bench.chaos.run import Choice, Run
 from bench.chaos.world import World
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, default=None, help="where files go")
     parser.add_argument("--delivered-by", choices=("receipt", "acknowledgement"), default="receipt")
     parser.add_argument("--without-namespaces", action="store_true", help="as if this was not root")
-    parser.add_argument("--only", default="", help="faults with this in their name")
+    parser.add_argument("--only", action="append", default=[], help="faults with this in their name; may be repeated")
+    parser.add_argument("--without", action="append", default=[], help="no faults with this in their name")
+    parser.add_argument("--order", choices=("fixed", "random"), default="fixed", help="of the faults that come alone")
     parser.add_argument("--keep", action="store_true", help="keep the files of a good run too")
     return parser.parse_args()
 
@@ -72,10 +74,10 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _run(world: World, chosen: argparse.Namespace) -> bool:
-    run = Run(world, chosen.seconds, chosen.every, chosen.only)
+    run = Run(world, chosen.seconds, chosen.every, Choice(chosen.only, chosen.without))
     for name in run.impossible:
         print(f"cannot be done here: {name}")
-    run.go()
+    run.go(is_shuffled=chosen.order == "random")
     begin_s = time.monotonic()
     is_drained = run.settle(chosen.settle)
     print(f"drained in {time.monotonic() - begin_s:.1f} s" if is_drained else "NOT DRAINED", flush=True)
@@ -111,6 +113,7 @@ def _show_totals(world: World, judge: Judge) -> None:
             platform.records
         ),
         "records given up by the station, which said so": given_up,
+        "records gone with a damaged spool, behind the last that it could know": judge.lost_beyond_knowledge(),
         "answers of instruments among them": judge.answers,
         "replies to commands": len(platform.replies),
         "starts of the daemon": station.starts,

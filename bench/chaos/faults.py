@@ -21,19 +21,23 @@ class Fault(NamedTuple):
     begin: Begin
     needs: Callable[[World], bool]
     module: str
+    weight: float = 1.0
 
 
 ALL: list[Fault] = []
 
 
 def fault(
-    name: str, part: str, needs: Callable[[World], bool] = lambda _: True
+    name: str, part: str, needs: Callable[[World], bool] = lambda _: True, *, weight: float = 1.0
 ) -> Callable[[Callable[[World], Iterator[list[str]]]], Begin]:
-    """Register a fault; `needs` says whether this machine can do it."""
+    """Register a fault; `needs` says whether this machine can do it, `weight` how often it comes.
+
+    What silences the station for a minute has little weight, or other faults would meet nothing but silence.
+    """
 
     def register(begin: Callable[[World], Iterator[list[str]]]) -> Begin:
         context = contextlib.contextmanager(begin)
-        ALL.append(Fault(name, part, context, needs, begin.__module__))
+        ALL.append(Fault(name, part, context, needs, begin.__module__, weight))
         return context
 
     return register

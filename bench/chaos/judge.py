@@ -28,6 +28,7 @@ class Judge:
         self._arrived: dict[Key, Arrived] = dict(world.platform.records)
         self.salvaged: dict[Key, Key] = {}
         self.lost: dict[str, Ranges] = {}
+        self.damaged: dict[str, int] = {}
         self.answers = 0
         for key, one in self._arrived.items():
             if "was" in one.body:
@@ -44,6 +45,11 @@ class Judge:
             "records that no instrument said": self.made_up(),
             "defects of stationd in its log": self._world.station.defects(),
         }
+
+    def lost_beyond_knowledge(self) -> int:
+        """Count the records that went with a damaged spool and that it could not list."""
+        gone = [key for key in self._world.observer.committed if key[1] > self.damaged.get(key[0], key[1])]
+        return sum(key not in self._arrived and key not in self.salvaged for key in gone)
 
     def not_arrived(self) -> list[str]:
         """Give what is committed, but neither there, nor salvaged, nor explained."""
@@ -107,15 +113,28 @@ class Judge:
 
     def _explain(self, key: Key, body: dict[str, Any]) -> None:
         """Take what a record says of records that will not come."""
-        if body["kind"] == "ledger" and body["ledger"] in {"dropped", "damaged"}:
-            spool = body["was"]["spool"] if "was" in body else key[0]
-            self.lost.setdefault(spool, Ranges()).add(body["first"], body["last"])
-        if body["kind"] == "event" and body["event"] == "spool_salvaged":
+        home = body["was"]["spool"] if "was" in body else key[0]
+        what = body.get("ledger") or body.get("event")
+        if what in {"dropped", "damaged"}:
+            self._lose(home, body["first"], body["last"])
+        elif what == "spool_damaged":
+            self.damaged[body["spool"] or self._world.observer.before(home)] = body["newest"] or 0
+        elif what == "spool_salvaged":
             for first, last in body["lost"]:
-                self.lost.setdefault(body["spool"], Ranges()).add(first, last)
+                self._lose(body["spool"] or self._world.observer.before(home), first, last)
+
+    def _lose(self, spool: str, first: int, last: int) -> None:
+        self.lost.setdefault(spool, Ranges()).add(first, last)
 
     def _is_accounted(self, key: Key) -> bool:
-        return key in self._arrived or key in self.salvaged or key[1] in self.lost.get(key[0], Ranges())
+        """Say whether a record arrived or something says what became of it.
+
+        What lay behind the last record that reads of a damaged spool (all of it, if its head is gone) the station
+        cannot list; `spool_damaged` says where its knowledge ends, and it counts as told.
+        """
+        if key in self._arrived or key in self.salvaged or key[1] in self.lost.get(key[0], Ranges()):
+            return True
+        return key[1] > self.damaged.get(key[0], key[1])
 
     def _is_same_salvaged(self, key: Key) -> bool:
         """Compare all but the number and the origin, unless its time became unsure."""

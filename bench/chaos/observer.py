@@ -26,6 +26,7 @@ class Observer(threading.Thread):
         self._reader: Reader | None = None
         self._file = 0
         self._read_to: dict[str, int] = {}
+        self._spools: list[str] = []
         self.committed: dict[Key, bytes] = {}
         self.bodies: dict[Key, bytes] = {}
         self.oldest = self.turns = 0
@@ -50,12 +51,19 @@ class Observer(threading.Thread):
         """Give the newest seq of each spool that was seen committed."""
         return dict(self._read_to)
 
+    def before(self, spool: str) -> str:
+        """Give the spool that was there before this one, or an empty text."""
+        place = self._spools.index(spool) if spool in self._spools else 0
+        return self._spools[place - 1] if place else ""
+
     def _turn(self) -> None:
         file = self._spool.stat().st_ino
         if self._reader is None or file != self._file:
             self._close()
             self._reader, self._file = Reader(self._spool), file
         self.spool_id = self._reader.id
+        if self.spool_id not in self._spools:
+            self._spools.append(self.spool_id)
         newest, after = self._reader.newest(), self._read_to.get(self.spool_id, 0)
         while after < newest:
             try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.chaos.world import World
 
 NOT_AUTHORISED, QUOTA, BAD_FORMAT = 0x87, 0x97, 0x99
+RARE = 0.15
 
 
 @fault("another client with the same id", "broker")
@@ -51,12 +52,12 @@ def _refuse(world: World, reason: int, most: int) -> Iterator[list[str]]:
     world.gate.calm()
 
 
-@fault("broker refuses messages: not authorised", "gate")
+@fault("broker refuses messages: not authorised", "gate", weight=RARE)
 def _not_authorised(world: World) -> Iterator[list[str]]:
     yield from _refuse(world, NOT_AUTHORISED, 2)
 
 
-@fault("broker refuses messages: quota exceeded", "gate")
+@fault("broker refuses messages: quota exceeded", "gate", weight=RARE)
 def _quota(world: World) -> Iterator[list[str]]:
     yield from _refuse(world, QUOTA, 2)
 
@@ -75,7 +76,7 @@ def _small_packets(world: World) -> Iterator[list[str]]:
     world.broker.start()
 
 
-@fault("broker lets nobody publish records", "broker")
+@fault("broker lets nobody publish records", "broker", weight=RARE)
 def _denied(world: World) -> Iterator[list[str]]:
     acl = world.folder / "acl"
     acl.write_text("topic read #\ntopic write stations/+/command\ntopic write stations/+/receipt\n")

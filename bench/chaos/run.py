@@ -30,10 +30,21 @@ class Watch(NamedTuple):
     names: list[str]
 
 
+class Choice(NamedTuple):
+    """Parts of names of faults: none of `without`, and with one of `only` if there are any."""
+
+    only: list[str]
+    without: list[str]
+
+    def takes(self, name: str) -> bool:
+        """Say whether a fault is wanted."""
+        return not any(word in name for word in self.without) and any(word in name for word in self.only or [""])
+
+
 class Run:
     """Injects faults into a world. `times` and `recoveries` say how often and how long it took afterwards."""
 
-    def __init__(self, world: World, seconds: float, every_s: float, only: str = "") -> None:
+    def __init__(self, world: World, seconds: float, every_s: float, choice: Choice) -> None:
         self._world, self._every_s = world, every_s
         self._end_s = time.monotonic() + seconds
         self._asked_s = time.monotonic()
@@ -41,13 +52,15 @@ class Run:
         self.times: dict[str, int] = defaultdict(int)
         self.recoveries: dict[str, list[float]] = defaultdict(list)
         self.due: dict[str, int] = {}
-        named = [fault for module in MODULES for fault in ALL if fault.module == module.__name__ and only in fault.name]
+        found = [fault for module in MODULES for fault in ALL if fault.module == module.__name__]
+        named = [fault for fault in found if choice.takes(fault.name)]
         self.possible = [fault for fault in named if fault.needs(world)]
         self.impossible = [fault.name for fault in named if fault not in self.possible]
 
-    def go(self) -> None:
+    def go(self, *, is_shuffled: bool) -> None:
         """Run all of it, for the time there is."""
-        for fault in self.possible:
+        alone = self._world.chance.sample(self.possible, len(self.possible)) if is_shuffled else self.possible
+        for fault in alone:
             if time.monotonic() < self._end_s:
                 self._turn([fault])
         while time.monotonic() < self._end_s:
@@ -92,9 +105,12 @@ class Run:
             self._world.platform.ask_missing()
 
     def _pair(self) -> list[Fault]:
-        first = self._world.chance.choice(self.possible)
+        first = self._any(self.possible)
         others = [one for one in self.possible if one.part != first.part]
-        return [first, self._world.chance.choice(others)] if others else [first]
+        return [first, self._any(others)] if others else [first]
+
+    def _any(self, faults: list[Fault]) -> Fault:
+        return self._world.chance.choices(faults, [one.weight for one in faults])[0]
 
     def _wait(self, condition: Callable[[], object], within_s: float) -> bool:
         def look() -> bool:

@@ -1,0 +1,176 @@
+"""A short form of the chaos run, and proof that its judge can say no."""
+
+import gzip
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT))  # bench is no part of what is installed
+
+from bench.chaos.instruments import Modbus  # noqa: E402  found by the line above
+from bench.chaos.judge import Judge  # noqa: E402
+from bench.chaos.network import is_permitted  # noqa: E402
+from bench.chaos.platform import Arrived, digest, records_of  # noqa: E402
+from bench.chaos.station import Clock  # noqa: E402
+
+needs_mosquitto = pytest.mark.skipif(
+    shutil.which("mosquitto", path=f"/usr/sbin:{os.environ['PATH']}") is None, reason="mosquitto is not installed"
+)
+SPOOL = "5d05e550e2c24d74a80201a3880d3d99"
+
+
+def run(directory, *more):
+    """Run the chaos for a while; faults that silence the station for a minute have no place in so short a time."""
+    words = ["--every", "3", "--settle", "60", "--order", "random", "--directory", str(directory)]
+    words += ["--without", "refuses messages", "--without", "lets nobody", *more]
+    command = [sys.executable, "-m", "bench.chaos", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=115, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@needs_mosquitto
+@pytest.mark.skipif(not is_permitted(), reason="needs root: network namespaces and a small disk of its own")
+def test_nothing_is_lost_and_nothing_made_up_in_half_a_minute_of_faults(tmp_path):
+    """All parts of the run work together, and the daemon stands it."""
+    code, said = run(tmp_path, "--seconds", "36", "--seed", "11")
+    assert code == 0, said
+    assert "nothing lost, nothing made up" in said
+
+
+@needs_mosquitto
+def test_chaos_runs_without_the_rights_of_root(tmp_path):
+    """Then the forwarder alone does harm to the connection."""
+    code, said = run(tmp_path, "--seconds", "9", "--seed", "12", "--without-namespaces", "--only", "connections")
+    assert code == 0, said
+    assert "no right to make namespaces" in said
+
+
+def values_of(instrument):
+    """Give what an instrument says next, as a daemon reads it."""
+    request = struct.pack(">HHHBBHH", 1, 0, 6, 1, 4, 0, 12)
+    answer = instrument.answer(request)[0].data
+    return {f"c{place:02d}": value for place, value in enumerate(struct.unpack(">6f", answer[9:]))}
+
+
+class Case:
+    """A world in which everything was right; a test breaks one thing in it."""
+
+    def __init__(self, directory):
+        self.instrument = Modbus(3, "tcp")
+        (directory / "stationd.log").write_text("WARNING all is well\n")
+        station = SimpleNamespace(clock=Clock(directory / "clock"), defects=list)
+        self.records, self.committed, self.bodies = {}, {}, {}
+        platform = SimpleNamespace(records=self.records, contradictions=[])
+        observer = SimpleNamespace(committed=self.committed, bodies=self.bodies, before=lambda _: SPOOL)
+        instruments = {self.instrument.name: self.instrument}
+        self.world = SimpleNamespace(platform=platform, observer=observer, instruments=instruments, station=station)
+
+    def poll(self, seq, values=None, **more):
+        """Let a poll be committed and arrive."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}Z"
+        values = values or values_of(self.instrument)
+        body = {"seq": seq, "at": at, **more, "kind": "raw", "instrument": self.instrument.name, "values": values}
+        encoded = json.dumps(body, separators=(",", ":")).encode()
+        self.committed[SPOOL, seq] = digest(encoded)
+        self.bodies[SPOOL, seq] = encoded
+        self.records[SPOOL, seq] = Arrived(digest(encoded), body, 0.0)
+        return values
+
+    def wrong(self, newest):
+        """Give what the judge finds, by question."""
+        figures = Judge(self.world, {SPOOL: newest}).figures()
+        return {name: found for name, found in figures.items() if found}
+
+
+@pytest.fixture
+def case(tmp_path):
+    return Case(tmp_path)
+
+
+def test_judge_is_content_with_what_is_right(case):
+    """Records that were said, stored and delivered once give no complaint."""
+    for seq in (1, 2, 3):
+        case.poll(seq)
+    assert not case.wrong(3)
+
+
+def test_judge_misses_what_was_committed(case):
+    """A record that never came is lost, and its number unexplained; a ledger explains it."""
+    for seq in (1, 2, 3):
+        case.poll(seq)
+    del case.records[SPOOL, 2]
+    assert set(case.wrong(3)) == {"committed records that did not arrive", "seqs that nothing explains"}
+    given_up = {"seq": 4, "kind": "ledger", "ledger": "dropped", "first": 2, "last": 2}
+    case.records[SPOOL, 4] = Arrived(b"", given_up, 0.0)
+    assert not case.wrong(3)
+
+
+def test_judge_sees_other_bytes(case):
+    """A record must arrive as it was committed."""
+    case.poll(1)
+    case.records[SPOOL, 1] = case.records[SPOOL, 1]._replace(digest=b"other")
+    assert set(case.wrong(1)) == {"records whose bytes are not those committed"}
+
+
+@pytest.mark.parametrize("name", ["c00", "c03"])
+def test_judge_sees_values_that_nobody_said(case, name):
+    """A number of a request that never was, and a channel of another one, are made up."""
+    values = values_of(case.instrument)
+    case.poll(1, values | {name: values[name] + 100})
+    assert set(case.wrong(1)) == {"records that no instrument said"}
+
+
+def test_judge_sees_one_answer_twice_and_lies(case):
+    """An answer stands under one number only, and what a liar said under none."""
+    values = case.poll(1)
+    case.poll(2, values)
+    assert "a second time" in case.wrong(2)["records that no instrument said"][0]
+    case.instrument.mood = "unit"
+    case.poll(2)
+    assert "a lie" in case.wrong(2)["records that no instrument said"][0]
+
+
+def test_judge_knows_salvaged_records(case):
+    """Under `was` a record is there, and is no second measurement; with other content it is wrong."""
+    values = case.poll(1)
+    arrived = case.records.pop((SPOOL, 1))
+    head = {"seq": 7, "at": arrived.body["at"], "was": {"spool": SPOOL, "seq": 1}}
+    rest = {name: value for name, value in arrived.body.items() if name not in head}
+    case.records["new", 7] = Arrived(b"", head | rest, 0.0)
+    assert not case.wrong(1)
+    case.records["new", 7].body["values"] = values | {"c05": None}
+    assert "records whose bytes are not those committed" in case.wrong(1)
+
+
+def test_judge_accepts_what_a_damaged_spool_could_not_know(case):
+    """Behind the last record that reads nobody can list what is gone; before it every number counts."""
+    for seq in (1, 2, 3):
+        case.poll(seq)
+    del case.records[SPOOL, 3]
+    damaged = {"seq": 1, "kind": "event", "event": "spool_damaged", "spool": SPOOL, "newest": 2}
+    case.records["new", 1] = Arrived(b"", damaged, 0.0)
+    assert not case.wrong(3)
+    del case.records[SPOOL, 2]
+    assert set(case.wrong(3)) == {"committed records that did not arrive", "seqs that nothing explains"}
+
+
+def test_judge_sees_a_wrong_time(case):
+    """`at` is within a second of the truth, as far as the station's clock allows."""
+    case.poll(1, at="2026-11-23T10:00:05.012Z")
+    assert "said at" in case.wrong(1)["records that no instrument said"][0]
+
+
+def test_platform_takes_a_message_apart_by_its_bytes():
+    """Each record is kept as it was written, spaces and all."""
+    text = '{"v":1,"station":"CHAOS","spool":"one","records":[{"seq":1,"a":1.50},{"seq":2, "b":"],"}]}'
+    found = records_of(gzip.decompress(gzip.compress(text.encode())).decode())
+    assert [encoded for _, encoded in found] == [b'{"seq":1,"a":1.50}', b'{"seq":2, "b":"],"}']
