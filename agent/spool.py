@@ -8,6 +8,7 @@ put aside, and a new one begun.
 from __future__ import annotations
 
 import contextlib
+import os
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -263,13 +264,26 @@ class Spool:
         self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
         self._held_from = int(database.meta(db, "held_from") or 0)
         self.salvage = salvage.begun(self.path, database.meta(db, salvage.SALVAGE))
+        self._keep_id_beside()
+
+    def _keep_id_beside(self) -> None:
+        """Write the id into a file of its own: records salvaged from a file that lost it would be nobody's."""
+        beside = Path(f"{self.path}.id")
+        with contextlib.suppress(OSError):
+            if not beside.exists() or beside.read_bytes() != self.id.encode():
+                new = Path(f"{beside}.new")
+                with new.open("wb") as file:
+                    file.write(self.id.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                new.replace(beside)
 
     def _put_aside(self) -> None:
         """Keep a damaged file for salvage under another name and start afresh; the station must go on."""
         number = 1
         while (aside := Path(f"{self.path}.damaged-{number}")).exists():
             number += 1
-        for end in ("", "-wal", "-shm"):
+        for end in ("", "-wal", "-shm", ".id"):
             if (beside := Path(f"{self.path}{end}")).exists():
                 beside.rename(f"{aside}{end}")
         self.set_aside = aside

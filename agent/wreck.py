@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent import database
@@ -15,13 +17,13 @@ from drivers.clock import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DAMAGE = (database.Error, OSError, OverflowError, MemoryError, RecursionError, *database.NONSENSE)
 _SMALLEST_RECORD_BYTES = 16
 _LOOK_BACK = 200
 _TABLES, _COLUMNS = ("record", "shape", "acknowledged", "dating", "meta"), 5
 _NOT_CHECKED = 1 << 62
+_ID = re.compile(rb"[0-9a-f]{32}")
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
@@ -39,7 +41,7 @@ class Wreck:
         columns = list(self._read(f'PRAGMA table_info("{self._names["record"]}")'))
         self._has_crc = len(columns) > _COLUMNS
         self._checked_from = self._number("checked_from")
-        self.id: str | None = self.noted("id") or None
+        self.id: str | None = self.noted("id") or _id_beside(path)
         self._shapes = self._candidates()
         self._datings = [Dating(*row) for row in self._small("dating", 6)]
         whole = self._try(_all_acknowledged, None)
@@ -212,6 +214,15 @@ def _opened(path: Path) -> database.Connection | None:
                 return db
             db.close()
     return None
+
+
+def _id_beside(path: Path) -> str | None:
+    """Give the id that stands beside the file, for one whose tables do not read any more."""
+    try:
+        found = Path(f"{path}.id").read_bytes()
+    except OSError:
+        return None
+    return found.decode() if _ID.fullmatch(found) else None
 
 
 def _size(path: Path) -> int:

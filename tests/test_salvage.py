@@ -454,3 +454,17 @@ def test_a_spool_of_the_older_layout_can_be_read_before_it_is_upgraded_and_salva
     was, _ = copies(path)
     assert list(was) == [*range(21, 30), *range(32, 101)]
     assert "clock" in was[100]
+
+
+def test_a_file_that_lost_its_id_is_known_by_the_one_beside_it(path):
+    """Without it a record that is salvaged and had arrived already could not be told from a new one."""
+    with Spool(path) as spool:
+        old = spool.id
+        fill(spool, 400)
+        names = dict(spool._db.execute("SELECT name, rootpage FROM sqlite_master"))
+    overwrite(path, names["meta"] - 1)
+    with Spool(path) as spool:
+        assert spool.id != old
+        drain(spool)
+    assert copies(path)
+    assert all(body["was"]["spool"] == old for body in bodies(path) if "was" in body)
