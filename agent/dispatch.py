@@ -72,7 +72,7 @@ class Dispatch:
         self._awaited: deque[tuple[float, int, int]] = deque()
         self._turn_of_requests = False
         self._heard_s = monotonic_s()
-        self._has_worked = False
+        self._has_worked = self._has_answered = False
 
     def topic(self, name: str) -> str:
         """Give one of the station's topics."""
@@ -81,7 +81,7 @@ class Dispatch:
     def begin(self, session: Session) -> None:
         """Begin a session: nothing is on its way."""
         self._heard_s = monotonic_s()
-        self._has_worked = False
+        self._has_worked = self._has_answered = False
         self.lanes.begin_session(min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN))
 
     def end(self, *, is_lost: bool) -> None:
@@ -125,6 +125,7 @@ class Dispatch:
         if sent is None:
             return
         self._heard_s = monotonic_s()
+        self._has_answered = True
         if event.reason >= GOOD:
             self._refused(sent, event)
             return
@@ -160,6 +161,9 @@ class Dispatch:
         }
 
     def _fill_backfill(self, session: Session) -> bool:
+        """Send the backlog once the broker has answered: if it hangs up at that, it is not just away."""
+        if not self._has_answered:
+            return False
         share = 1 if self._refusals.is_careful else max(1, session.window - LIVE_RESERVE)
         for _ in range(BACKFILL_A_TURN):
             if len(self.in_flight) >= share or self._refusals.is_barred("backfill") or self._is_paced():
