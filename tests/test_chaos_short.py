@@ -67,7 +67,7 @@ class Case:
     def __init__(self, directory):
         self.instrument = Modbus(3, "tcp")
         (directory / "stationd.log").write_text("WARNING all is well\n")
-        station = SimpleNamespace(clock=Clock(directory / "clock"), defects=list)
+        station = SimpleNamespace(clock=Clock(directory / "clock"), defects=list, lives=[])
         self.records, self.committed, self.bodies = {}, {}, {}
         platform = SimpleNamespace(records=self.records, contradictions=[])
         observer = SimpleNamespace(committed=self.committed, bodies=self.bodies, before=lambda _: SPOOL)
@@ -167,6 +167,20 @@ def test_judge_sees_a_wrong_time(case):
     """`at` is within a second of the truth, as far as the station's clock allows."""
     case.poll(1, at="2026-11-23T10:00:05.012Z")
     assert "said at" in case.wrong(1)["records that no instrument said"][0]
+
+
+def test_judge_compares_steps_of_the_clock_with_the_events(case):
+    """A step that a living daemon keeps to itself is wrong, and so is one that never was."""
+    clock, now_s = case.world.station.clock, time.monotonic()
+    clock.offsets.append((now_s, 3600.0))
+    case.world.station.lives.append((now_s - 10, now_s + 10))
+    question = "steps of the clock untold or made up"
+    assert case.wrong(0) == {question: ["untold: +3600 s"]}
+    event = {"seq": 1, "kind": "event", "event": "clock_step", "step_ms": 3_600_010}
+    case.records[SPOOL, 1] = Arrived(b"", event, 0.0)
+    assert not case.wrong(0)
+    event["step_ms"] = -3_600_000
+    assert set(case.wrong(0)[question]) == {"untold: +3600 s", "never made: -3600.000 s"}
 
 
 def test_platform_takes_a_message_apart_by_its_bytes():

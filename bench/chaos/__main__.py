@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from bench.chaos import network
 from bench.chaos.judge import Judge
+from bench.chaos.reference import Reference
 from bench.chaos.run import Choice, Run
 from bench.chaos.world import World
 
@@ -42,6 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], help="faults with this in their name; may be repeated")
     parser.add_argument("--without", action="append", default=[], help="no faults with this in their name")
     parser.add_argument("--order", choices=("fixed", "random"), default="fixed", help="of the faults that come alone")
+    parser.add_argument("--receiver", action="store_true", help="docs/receiver.py listens, asks and is compared too")
     parser.add_argument("--keep", action="store_true", help="keep the files of a good run too")
     return parser.parse_args()
 
@@ -57,9 +59,12 @@ def main() -> int:
         print("no right to make namespaces: no network faults, no full disk; the gate does what it can")
     is_good = False
     world = World(folder, chosen.seed, receipts=chosen.delivered_by == "receipt", is_apart=is_apart)
+    reference = Reference(folder, world.broker.port) if chosen.receiver else None
     try:
-        is_good = _run(world, chosen)
+        is_good = _run(world, chosen, reference)
     finally:
+        if reference is not None:
+            reference.close()
         world.close()
         if is_good and not chosen.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -73,7 +78,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _run(world: World, chosen: argparse.Namespace) -> bool:
+def _run(world: World, chosen: argparse.Namespace, reference: Reference | None) -> bool:
     run = Run(world, chosen.seconds, chosen.every, Choice(chosen.only, chosen.without))
     for name in run.impossible:
         print(f"cannot be done here: {name}")
@@ -82,10 +87,14 @@ def _run(world: World, chosen: argparse.Namespace) -> bool:
     is_drained = run.settle(chosen.settle)
     print(f"drained in {time.monotonic() - begin_s:.1f} s" if is_drained else "NOT DRAINED", flush=True)
     is_alive = bool(world.station.pid)
+    there = {key for key in world.platform.records if key[1] <= run.due.get(key[0], 0)}
+    lacking = reference.missing(there) if reference is not None else []
     world.station.close()
-    time.sleep(1)
     judge = Judge(world, run.due)
-    figures = judge.figures() | {"faults that were never recovered from": run.unrecovered}
+    figures = judge.figures() | {
+        "faults that were never recovered from": run.unrecovered,
+        "records that the reference receiver lacks": lacking,
+    }
     _show_faults(run)
     _show_totals(world, judge)
     is_good = is_drained and is_alive and not any(figures.values())

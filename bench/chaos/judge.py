@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from agent.ranges import Ranges
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 AT_TOLERANCE_S = 1.0
 STEP_SLACK_S = 3.0
+STEP_SEEN_S = 5.0
+"""A daemon that lives for so long before and after a step must tell of it; two steps within that may look like one."""
 
 
 class Judge:
@@ -43,6 +46,7 @@ class Judge:
             "records whose bytes are not those committed": self.changed(),
             "records that came again with other bytes": self._world.platform.contradictions,
             "records that no instrument said": self.made_up(),
+            "steps of the clock untold or made up": self.steps(),
             "defects of stationd in its log": self._world.station.defects(),
         }
 
@@ -99,6 +103,22 @@ class Judge:
             if not self._is_timely(one.body, said.at_s, said.moment_s):
                 found.append(f"said at {said.at_s:.3f}: {what}")
         return found
+
+    def steps(self) -> list[str]:
+        """Compare the events of clock steps with the steps of a daemon that lived on both sides of them."""
+        events = [one.body for one in self._arrived.values() if one.body.get("event") == "clock_step"]
+        told = [event["step_ms"] / 1000 for event in events]
+        clock, lives = self._world.station.clock, self._world.station.lives
+        made = clock.steps()
+        lone = [
+            (at_s, by_s)
+            for at_s, by_s in made
+            if any(begin_s + STEP_SEEN_S < at_s < end_s - STEP_SEEN_S for begin_s, end_s in lives)
+            and not any(0 < abs(at_s - other_s) < STEP_SEEN_S for other_s, _ in made)
+        ]
+        untold = [f"untold: {by_s:+.0f} s" for _, by_s in lone if not any(abs(by_s - one) < 1 for one in told)]
+        sums = {by_s for _, by_s in made} | {first[1] + then[1] for first, then in pairwise(made)}
+        return untold + [f"never made: {one:+.3f} s" for one in told if not any(abs(one - by_s) < 1 for by_s in sums)]
 
     def _is_timely(self, body: dict[str, Any], said_s: float, moment_s: float) -> bool:
         if body.get("clock") == "unsure":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ class Station:
         self.process: subprocess.Popen[bytes] | None = None
         self.ends: Counter[str] = Counter()
         self.starts = 0
+        self.lives: list[tuple[float, float]] = []
         self.expected = ""
         self.clock = Clock(folder / "clock")
         self._is_held = self._is_closed = False
@@ -97,18 +99,25 @@ class Station:
     def close(self) -> None:
         """End it for good."""
         self._is_closed = True
-        if self.process is not None and self.pid:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        self._thread.join(5)
+        if self.process is not None:
+            self._end(self.process)
+            self.lives.append((self._started_s, time.monotonic()))
+            self.process = None
 
     def defects(self) -> list[str]:
         """Give the lines of its log that say that stationd itself is wrong."""
         words = ("Traceback", "this is a defect of stationd", "Fatal Python error")
         return [line for line in self.log.read_text(errors="replace").splitlines() if any(w in line for w in words)]
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def _start(self) -> None:
         command = [str(Path(sys.executable).with_name("stationd")), "--config", str(self.folder / "config"), "run"]
@@ -123,6 +132,7 @@ class Station:
                 env=os.environ | self.clock.environment,
             )
         self.starts += 1
+        self._started_s = time.monotonic()
 
     def _supervise(self) -> None:
         while not self._is_closed:
@@ -131,6 +141,7 @@ class Station:
                 continue
             why = self.expected or f"by itself, code {code}: {self._last_words()}"
             self.ends[why] += 1
+            self.lives.append((self._started_s, time.monotonic()))
             self.expected = ""
             self.process = None
             time.sleep(RESTART_S)
@@ -174,6 +185,11 @@ class Clock:
         new.write_text(f"{offset_s:+.0f}\n")
         new.replace(self._file)
         self.offsets.append((time.monotonic(), offset_s))
+
+    def steps(self) -> list[tuple[float, float]]:
+        """Give when it was stepped (monotonic) and by how many seconds."""
+        pairs = itertools.pairwise(self.offsets)
+        return [(at_s, after_s - before_s) for (_, before_s), (at_s, after_s) in pairs if after_s != before_s]
 
     def possible(self, moment_s: float, around_s: float) -> set[float]:
         """Give the offsets that held at a moment, or that near to it."""
