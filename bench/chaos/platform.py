@@ -57,6 +57,7 @@ class Platform:
         self.replies: list[dict[str, Any]] = []
         self.state: dict[str, Any] = {}
         self._stored: dict[str, Ranges] = {}
+        self._present = ""
         self._asked = itertools.count(1)
         self._lock = threading.Lock()
         self._seen, self._receipts = seen, receipts
@@ -108,16 +109,18 @@ class Platform:
         while True:
             time.sleep(1)
             if self._receipts and self._client.is_connected():
+                spool = self._present
                 with self._lock:
-                    stored = {spool: list(ranges)[-1000:] for spool, ranges in self._stored.items()}
-                for spool, ranges in stored.items():
-                    self._send("receipt", {"v": 1, "spool": spool, "stored": ranges})
+                    stored = list(self._stored.get(spool, ()))[-1000:]
+                if stored:
+                    self._send("receipt", {"v": 1, "spool": spool, "stored": stored})
 
     def _message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         lane = message.topic.rpartition("/")[2]
         if lane in {"data", "backfill"}:
             payload = gzip.decompress(message.payload) if message.payload[:2] == b"\x1f\x8b" else message.payload
             spool = json.loads(payload)["spool"]
+            self._present = spool
             for body, encoded in records_of(payload.decode()):
                 self._store(spool, body, encoded)
         elif lane == "reply":
