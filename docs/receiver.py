@@ -1,21 +1,18 @@
-#!/usr/bin/env python3
 """A receiver of what stations send (mqtt.md): it stores, finds gaps, asks for them, and proves what is complete.
 
     python receiver.py --store air.sqlite --broker localhost:1883 --ask     receive, ask for what is missing
     python receiver.py --store air.sqlite --report                          exit code 0 if everything is there
 
 A message is acknowledged (PUBACK) only after its records are committed: whatever ends this process, the broker sends
-again what was not stored. Several of one --group, each with an --id of its own, share the load over one store. What
-is missing follows from what is stored: see the views in receiver.sql, which belongs beside this file.
+again what was not stored. Several of one --group, each with a --name of its own, share the load over one store. What
+is missing follows from what is stored: the views in receiver.sql, which belongs beside this file.
 """
 
 import argparse
 import json
 import math
 import re
-import signal
 import sqlite3
-import sys
 import time
 import zlib
 from contextlib import suppress
@@ -33,11 +30,6 @@ ASKABLE = "SELECT first, last, next_at FROM askable WHERE station = ? AND spool 
 KNOW = "INSERT INTO spool VALUES(?, ?, ?, ?) ON CONFLICT DO UPDATE SET newest = max(newest, ?3), state = ?4"
 COUNT = "INSERT INTO malformed VALUES(?, 1, ?) ON CONFLICT DO UPDATE SET count = count + 1, latest = ?2"
 NONSENSE = ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error
-
-
-def check(is_so, what):
-    if not is_so:
-        raise ValueError(what)
 
 
 class Store:
@@ -63,24 +55,24 @@ class Store:
     def _hear(self, station, lane, payload, stored, replies):
         if payload[:2] == b"\x1f\x8b":  # MQTT 5 says gzip in the user property content-encoding too, 3.1.1 only here
             payload = zlib.decompressobj(31).decompress(payload, 64_000_000)
-        text = payload.decode()
-        head = json.loads(text)
-        check(self.db.execute("SELECT json_valid(?)", [text]).fetchone()[0], "no JSON")
-        check(head["v"] == 1 and head["station"] == station, "another version or station")
-        check(lane == "catalog" or re.fullmatch("[0-9a-f]{32}", head["spool"]), "spool")
+        head = json.loads(text := payload.decode())
+        (is_json,) = self.db.execute("SELECT json_valid(?)", [text]).fetchone()
+        is_ours = is_json and head["v"] == 1 and head["station"] == station
+        if not (is_ours and (lane == "catalog" or re.fullmatch("[0-9a-f]{32}", head["spool"]))):
+            raise ValueError("another version or station, no spool, or no JSON")
         if lane == "catalog":
             self.db.execute("REPLACE INTO catalog VALUES(?, ?)", (station, text))
         elif lane == "reply":
             replies.append(head)
         elif lane == "state":
-            newest = head["delivery"].get("newest", 0)
-            check(0 <= newest <= 1 << 53, "newest")
+            newest = min(0 + head["delivery"].get("newest", 0), 1 << 53)
             self.db.execute(KNOW, (station, head["spool"], newest, text))
         else:
             words = {"station": station, "spool": head["spool"], "text": text}
             seqs = self.db.execute(STORE, words).fetchall()
             stored += [(station, head["spool"], seq) for (seq,) in seqs]
-            check(len(seqs) == len(head["records"]) > 0, "records that are none")
+            if len(seqs) != len(head["records"]):
+                raise ValueError("records that are none")
 
     def report(self):
         """Print how complete each spool is, and the rates of each hour; says whether nothing is missing."""
@@ -93,11 +85,11 @@ class Store:
 
 
 class Receiver:
-    """A session that lasts. It commits what arrives in groups, then acknowledges; `ask_s`: from one look to the next."""
+    """A session that lasts. It commits what arrives in groups, then acknowledges; `ask`: seconds between looks for gaps."""
 
-    def __init__(self, store, broker, *, name="receiver", group="", station="+", ask_s=0.0, receipts=False):
+    def __init__(self, store, broker, *, name="receiver", group="", station="+", ask=math.inf, receipts=False):
         address = urlsplit(broker if "//" in broker else f"mqtt://{broker}")
-        self.store, self.is_stopping, self._ask_s, self._receipts = store, False, ask_s or math.inf, receipts
+        self.store, self.is_stopping, self._ask_s, self._receipts = store, False, ask, receipts
         self._batch, self._fresh, self._seen, self._asked = [], {}, {}, {}
         self._prefix = address.path.strip("/") or "stations"
         own = f"{self._prefix}/{station}"
@@ -106,13 +98,12 @@ class Receiver:
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5, manual_ack=True)
         self._client.on_connect = lambda client, *_: client.subscribe([(topic, 1) for topic in topics])
         self._client.on_message = lambda _client, _data, message: self._batch.append(message)
-        if is_tls := address.scheme == "mqtts":
+        if address.scheme == "mqtts":
             self._client.tls_set()
         self._client.username_pw_set(address.username, address.password)
         session = mqtt.Properties(mqtt.PacketTypes.CONNECT)
         session.SessionExpiryInterval, session.ReceiveMaximum = 7 * 86400, 500
-        port = address.port or (8883 if is_tls else 1883)
-        self._client.connect_async(address.hostname, port, 30, clean_start=False, properties=session)
+        self._client.connect_async(address.hostname, address.port or 1883, 30, clean_start=False, properties=session)
 
     def run(self, seconds=math.inf):
         """Receive until `is_stopping`, or for so long; a lost session is taken up where it was."""
@@ -124,8 +115,10 @@ class Receiver:
                 known, is_lost = len(self._batch), self._client.loop(0.005)
             self._commit()
             if is_lost:
-                with suppress(OSError):  # the next turn tries again
+                try:
                     self._client.reconnect()
+                except OSError as error:
+                    print(f"broker: {error}", flush=True)
                 time.sleep(0.5)
             if now_s >= ask_s and self._client.is_connected():
                 ask_s = now_s + self._ask_s
@@ -175,11 +168,10 @@ class Receiver:
         """Note what a station has no longer, and leave it the time to send the rest."""
         for (station, spool), (request, ranges, _) in self._asked.items():
             if (station, request) == (reply["station"], reply.get("id")):
-                is_gone = reply.get("reason") in ("nothing_there", "other_spool")
-                gone = ranges if is_gone else reply.get("absent", ())
+                gone = ranges if reply.get("reason") in ("nothing_there", "other_spool") else reply.get("absent", ())
                 rows = [(station, spool, int(first), int(last)) for first, last in gone]
                 self.store.db.executemany("INSERT OR IGNORE INTO absent VALUES(?, ?, ?, ?)", rows)
-                pause_s = 10 if is_gone or reply["reply"] in ("done", "cancelled") else 60
+                pause_s = 60 if reply["reply"] in ("accepted", "progress") else 10
                 self._asked[station, spool] = request, ranges, time.monotonic() + pause_s
 
 
@@ -187,32 +179,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", required=True, help="SQLite file")
     parser.add_argument("--broker", help="HOST:PORT, or mqtts://user:password@host:8883/prefix")
-    parser.add_argument(
-        "--id", dest="name", default="receiver", help="client id: the broker keeps messages for it for a week"
-    )
+    parser.add_argument("--name", default="receiver", help="client id: the broker keeps messages for it for a week")
     parser.add_argument("--group", default="", help="share the load with others of this group")
     parser.add_argument("--station", default="+", help="only this one")
     parser.add_argument("--receipts", action="store_true", help="tell stations what is stored")
-    parser.add_argument(
-        "--ask",
-        dest="ask_s",
-        nargs="?",
-        type=float,
-        const=10.0,
-        default=0.0,
-        help="ask for gaps, every so many seconds",
-    )
+    parser.add_argument("--ask", nargs="?", type=float, const=10.0, default=math.inf, help="for gaps, each 10 s")
     parser.add_argument("--seconds", type=float, default=math.inf, help="end after so long")
     parser.add_argument("--report", action="store_true", help="print what is complete; exit code 1 if something is not")
     chosen = vars(parser.parse_args())
-    store, seconds, is_report_asked = (Store(chosen.pop("store")), chosen.pop("seconds"), chosen.pop("report"))
+    store, seconds, is_report_asked = Store(chosen.pop("store")), chosen.pop("seconds"), chosen.pop("report")
     if chosen["broker"]:
-        receiver = Receiver(store, **chosen)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: setattr(receiver, "is_stopping", True))
-        receiver.run(seconds)
+        with suppress(KeyboardInterrupt):
+            Receiver(store, **chosen).run(seconds)
     return 0 if not is_report_asked or store.report() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
