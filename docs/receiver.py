@@ -85,7 +85,7 @@ class Store:
 
 
 class Receiver:
-    """A session that lasts. It commits what arrives in groups, then acknowledges; `ask`: seconds between looks for gaps."""
+    """A session that lasts. It commits in groups, then acknowledges; `ask`: seconds from look to look for gaps."""
 
     def __init__(self, store, broker, *, name="receiver", group="", station="+", ask=math.inf, receipts=False):
         address = urlsplit(broker if "//" in broker else f"mqtt://{broker}")
