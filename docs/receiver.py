@@ -23,9 +23,10 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 
 STORE = """INSERT OR IGNORE INTO record SELECT :station, :spool, value ->> 'seq', value ->> 'at', value ->> 'kind',
-    value ->> 'instrument', value -> 'was', value, 0, NULL FROM json_each(:text, '$.records') WHERE type = 'object'
-    ON CONFLICT(station, spool, seq) DO UPDATE SET repeated = repeated + (body = excluded.body),
-    contradicted = ifnull(nullif(excluded.body, body), contradicted) RETURNING seq"""
+    value ->> 'instrument', value -> 'was', value, 0, NULL FROM json_each(:text, '$.records')
+    WHERE type = 'object' AND json_type(value, '$.seq') = 'integer' ON CONFLICT(station, spool, seq) DO UPDATE SET
+    repeated = repeated + (body = excluded.body), contradicted = ifnull(nullif(excluded.body, body), contradicted)
+    RETURNING seq"""
 ASKABLE = "SELECT first, last, next_at FROM askable WHERE station = ? AND spool = ?"
 KNOW = "INSERT INTO spool VALUES(?, ?, ?, ?) ON CONFLICT DO UPDATE SET newest = max(newest, ?3), state = ?4"
 COUNT = "INSERT INTO malformed VALUES(?, 1, ?) ON CONFLICT DO UPDATE SET count = count + 1, latest = ?2"

@@ -6,7 +6,7 @@ PRAGMA synchronous = FULL;
 -- `contradicted`: another body that came under the same key; the first one counts.
 CREATE TABLE IF NOT EXISTS record(
     station, spool CHECK(length(spool) = 32), seq CHECK(typeof(seq) = 'integer' AND seq BETWEEN 1 AND 1 << 53),
-    at CHECK(at GLOB '????-??-??T??:??:??.???Z'), kind CHECK(typeof(kind) = 'text'), instrument, was, body,
+    at NOT NULL CHECK(at GLOB '????-??-??T??:??:??.???Z'), kind CHECK(typeof(kind) = 'text'), instrument, was, body,
     repeated DEFAULT 0, contradicted, PRIMARY KEY(station, spool, seq));
 CREATE TRIGGER IF NOT EXISTS salvaged AFTER INSERT ON record WHEN new.was ->> 'spool' IS NOT NULL BEGIN
     INSERT OR IGNORE INTO record VALUES(new.station, new.was ->> 'spool', new.was ->> 'seq', new.at, new.kind,
