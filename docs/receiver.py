@@ -3,9 +3,8 @@
     python receiver.py --store air.sqlite --broker localhost:1883 --ask     receive, ask for what is missing
     python receiver.py --store air.sqlite --report                          exit code 0 if everything is there
 
-A message is acknowledged (PUBACK) only after its records are committed: whatever ends this process, the broker sends
-again what was not stored. Several of one --group, each with a --name of its own, share the load over one store. What
-is missing follows from what is stored: the views in receiver.sql, which belongs beside this file.
+A message is acknowledged (PUBACK) after its records are committed: whatever ends this process, nothing is lost. Several
+of one --group, each with a --name of its own, share one store. receiver.sql, beside this file, says what is missing.
 """
 
 import argparse
@@ -23,10 +22,9 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 
 STORE = """INSERT OR IGNORE INTO record SELECT :station, :spool, value ->> 'seq', value ->> 'at', value ->> 'kind',
-    value ->> 'instrument', value -> 'was', value, 0, NULL FROM json_each(:text, '$.records')
-    WHERE type = 'object' AND json_type(value, '$.seq') = 'integer' ON CONFLICT(station, spool, seq) DO UPDATE SET
-    repeated = repeated + (body = excluded.body), contradicted = ifnull(nullif(excluded.body, body), contradicted)
-    RETURNING seq"""
+    value ->> 'instrument', value -> 'was', value, 0, NULL FROM json_each(:text, '$.records') WHERE type = 'object'
+    AND json_type(value, '$.seq') = 'integer' ON CONFLICT DO UPDATE SET repeated = repeated + (body = excluded.body),
+    contradicted = ifnull(nullif(excluded.body, body), contradicted) RETURNING seq"""
 ASKABLE = "SELECT first, last, next_at FROM askable WHERE station = ? AND spool = ?"
 KNOW = "INSERT INTO spool VALUES(?, ?, ?, ?) ON CONFLICT DO UPDATE SET newest = max(newest, ?3), state = ?4"
 COUNT = "INSERT INTO malformed VALUES(?, 1, ?) ON CONFLICT DO UPDATE SET count = count + 1, latest = ?2"
@@ -69,8 +67,7 @@ class Store:
             newest = min(0 + head["delivery"].get("newest", 0), 1 << 53)
             self.db.execute(KNOW, (station, head["spool"], newest, text))
         else:
-            words = {"station": station, "spool": head["spool"], "text": text}
-            seqs = self.db.execute(STORE, words).fetchall()
+            seqs = self.db.execute(STORE, {"station": station, "spool": head["spool"], "text": text}).fetchall()
             stored += [(station, head["spool"], seq) for (seq,) in seqs]
             if len(seqs) != len(head["records"]):
                 raise ValueError("records that are none")
@@ -79,9 +76,8 @@ class Store:
         """Print how complete each spool is, and the rates of each hour; says whether nothing is missing."""
         for table in ("account", "missing", "absent", "short_hour", "rate", "malformed"):
             rows = self.db.execute(f"SELECT * FROM {table}")
-            names = [column[0] for column in rows.description]
             for row in rows:
-                print(table, *(f"{name}={value}" for name, value in zip(names, row, strict=True)))
+                print(table, *(f"{name[0]}={value}" for name, value in zip(rows.description, row, strict=True)))
         return self.db.execute("SELECT count(*) > 0 AND max(missing + contradictory) = 0 FROM account").fetchone()[0]
 
 
@@ -95,9 +91,9 @@ class Receiver:
         self._prefix = address.path.strip("/") or "stations"
         own = f"{self._prefix}/{station}"
         shared = f"$share/{group}/{own}" if group else own  # retained messages do not come by a shared subscription
-        topics = [f"{shared}/data", f"{shared}/backfill", f"{own}/state", f"{own}/catalog", f"{own}/reply"]
+        self._topics = [f"{shared}/data", f"{shared}/backfill", f"{own}/state", f"{own}/catalog", f"{own}/reply"]
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5, manual_ack=True)
-        self._client.on_connect = lambda client, *_: client.subscribe([(topic, 1) for topic in topics])
+        self._client.on_connect = self._connected
         self._client.on_message = lambda _client, _data, message: self._batch.append(message)
         if address.scheme == "mqtts":
             self._client.tls_set()
@@ -128,6 +124,10 @@ class Receiver:
                 receipt_s = now_s + 2
                 self._confirm()
         self._client.disconnect()
+
+    def _connected(self, client, _data, _flags, reason, _properties):
+        print(f"broker: {reason}", flush=True)
+        client.subscribe([(topic, 1) for topic in self._topics])
 
     def _commit(self):
         batch, self._batch = self._batch, []
