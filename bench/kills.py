@@ -63,7 +63,7 @@ def main() -> int:
         figures.show("kills of which in the start", f"{len(early)} {sum(early)}")
         figures.show("records stored", judge.newest)
         figures.show("slowest commit beside the daemon", yardstick.slowest_s * 1000, "ms")
-        judge.show(figures, chosen.commit_interval + yardstick.slowest_s)
+        judge.show(figures, chosen.commit_interval + yardstick.slowest_s + chosen.late)
     return figures.finish()
 
 

@@ -126,6 +126,7 @@ def options(about: str | None, count: int) -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=count, help=f"how often; default: {count}")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what chooses moments and sectors")
     parser.add_argument("--commit-interval", type=float, default=0.5, help="seconds; default: 0.5")
+    parser.add_argument("--late", type=float, default=0.0, help="seconds that a busy machine may be late; default: 0")
     parser.add_argument("--directory", type=Path, help="where the files go")
     parser.add_argument("--keep", action="store_true", help="keep the files")
     return parser
