@@ -153,5 +153,5 @@ def _show_bars(ages_s: list[float], bound_s: float) -> None:
     counts = Counter(min(int(age_s / step_s), _BARS) for age_s in ages_s)
     most = max(counts.values())
     for place in range(_BARS + 1):
-        label = f"{place * step_s:.2f} s to" if place < _BARS else "beyond"
-        print(f"{'':<8}{label:>10} {counts[place]:>4} {'#' * -(-counts[place] * _WIDTH // most)}", flush=True)
+        label = f"{place * step_s:.2f} to {(place + 1) * step_s:.2f} s" if place < _BARS else "beyond"
+        print(f"{'':<8}{label:>14} {counts[place]:>4} {'#' * -(-counts[place] * _WIDTH // most)}", flush=True)
