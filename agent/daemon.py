@@ -10,6 +10,7 @@ from agent.config import load, secret_problems
 from agent.spool import SpoolError, condemn
 from agent.station import Station
 from drivers.errors import ConfigError
+from drivers.fields import did_you_mean
 from drivers.trace import written
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ log = logging.getLogger("stationd")
 def run(directory: Path, traced: str | None) -> int:
     """Run until told to stop; gives the exit status."""
     config = load(directory)
+    if traced is not None and traced not in config.lines:
+        names = ", ".join(config.lines) or "none"
+        log.critical("no line %r to trace; there are: %s%s", traced, names, did_you_mean(traced, config.lines))
+        return 1
     if problems := secret_problems(config):
         raise ConfigError(problems)
     for problem in config.problems:

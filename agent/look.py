@@ -16,8 +16,8 @@ from drivers.clock import monotonic_s, now
 from drivers.errors import DriverError, LineDown
 from drivers.fields import did_you_mean
 from drivers.line import Timing
-from drivers.sample import worst
 from drivers.trace import written
+from drivers.transcript import sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ RECENT = 2000
 
 
 def poll(directory: Path, name: str, out: IO[str]) -> int:
-    """Poll one instrument once, printing every byte and every sample; gives the exit status."""
+    """Poll one instrument once, printing it as a transcript; gives the exit status."""
     config = load(directory)
     instrument = config.instruments.get(name)
     if instrument is None:
@@ -44,17 +44,19 @@ def poll(directory: Path, name: str, out: IO[str]) -> int:
         return 1
     line = open_line(settings, lambda direction, data: print(direction, written(data), file=out))
     line.timing = Timing(instrument.timeout_s or settings.timeout_s, settings.silence_s + instrument.silence_s)
+    print(f"# captured {iso(now().wall_ms)}: {name}, driver {instrument.driver_name}, line {settings.name}", file=out)
+    print(f"#: framer {settings.framer}\n#: address {instrument.address}", file=out)
     begin_s = monotonic_s()
     try:
         samples = instrument.driver.read(line, instrument.address)
     except (DriverError, LineDown) as error:
         _print_samples(getattr(error, "samples", ()), instrument.driver.channels, out)
-        print(f"{error.reason}: {error}", file=out)
+        print(f"! {type(error).__name__}\n# {error.reason}: {error}", file=out)
         return 1
     finally:
         line.close()
     _print_samples(samples, instrument.driver.channels, out)
-    print(f"answered in {(monotonic_s() - begin_s) * 1000:.0f} ms", file=out)
+    print(f"# answered in {(monotonic_s() - begin_s) * 1000:.0f} ms", file=out)
     return 0
 
 
@@ -88,6 +90,7 @@ def spool_info(directory: Path, out: IO[str]) -> int:
     print(f"file          {config.spool.path} ({config.spool.path.stat().st_size / 1e6:.1f} MB)", file=out)
     print(f"spool id      {reader.id}", file=out)
     _print_delivery(reader, out)
+    _print_storage(reader, config, holder(config.spool.path), out)
     for first, last in reader.acknowledged():
         print(f"acknowledged  {first} to {last}", file=out)
     return 0
@@ -167,12 +170,11 @@ def _print_newest(name: str, record: dict[str, Any] | None, out: IO[str]) -> Non
     print(f"{name:12}  {age_s:.0f} s ago: {values}", file=out)
 
 
-def _print_samples(samples: Iterator[Sample] | Any, channels: tuple[Channel, ...], out: IO[str]) -> None:
-    units = {channel.name: channel for channel in channels}
+def _print_samples(samples: Iterable[Sample], channels: tuple[Channel, ...], out: IO[str]) -> None:
+    known = {channel.name: channel for channel in channels}
     for sample in samples:
-        value = "-" if sample.value is None else sample.value
-        channel = units[sample.channel]
-        print(f"= {sample.channel} {value} {worst(sample.flags)}   # {channel.parameter} {channel.unit}", file=out)
+        channel = known[sample.channel]
+        print(f"{sample_line(sample)}   # {channel.parameter} {channel.unit}", file=out)
 
 
 def _names(config: Config) -> str:

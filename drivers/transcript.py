@@ -20,12 +20,14 @@ default none), `address` (default 1) and `options`, a piece of TOML, several of 
 line. `>` is sent and `<` received, bytes written as `drivers.trace` does; each `<` is one arrival, a `>`
 without `<` is met by silence, a `<` without `>` comes unasked. `=` is a channel, its value (JSON; `-` is
 none) and its flags (`ok` is none). `!` names the error that the read ends with; the `=` lines beside it are
-the samples it carries. A `>` or `<` after `=` or `!` begins the next read.
+the samples it carries. A `>` or `<` after `=` or `!` begins the next read. A comment may follow a sample, unless it
+holds a quotation mark. Before `>` and `<` may stand what `stationd run --trace` and the journal put there.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +37,8 @@ from drivers.trace import bytes_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LOGGED = re.compile(r"^(?:.*\bstationd\[\d+\]: )?INFO (?=[<>] )")
+_REMARK = re.compile(r'\s+#[^"]*$')
 EVIDENCE = ("captured", "manual", "built", "invented")
 
 
@@ -70,7 +74,7 @@ class Transcript:
         self._options: list[str] = []
         for number, line in enumerate(text.splitlines(), 1):
             try:
-                self._read(line.strip(), number)
+                self._read(_LOGGED.sub("", line.strip()), number)
             except ValueError as error:
                 raise ValueError(f"{name}:{number}: {error}") from error
         self.options: dict[str, Any] = tomllib.loads("\n".join(self._options))
@@ -92,7 +96,7 @@ class Transcript:
         elif mark in {">", "<"}:
             self._poll(begins=True).entries.append(Entry(mark, bytes_of(rest), number))
         elif mark == "=":
-            self._poll().samples.append(_sample(rest))
+            self._poll().samples.append(_sample(_REMARK.sub("", rest)))
         elif mark == "!":
             self._poll().error = rest
         else:
