@@ -165,6 +165,7 @@ class Committer:
         if (
             self._ledger.counted == self._spool.newest
             and self._timekeeper.is_trusted
+            and not self._spool.salvage
             and self._ledger.due(moment.wall_ms)
         ):
             records, hours, note = self._ledger.close(moment)

@@ -70,19 +70,35 @@ class Tally:
 
 
 class Span:
-    """All that was counted of one hour."""
+    """All that was counted of one hour.
+
+    `is_sure`: some of it was measured for this spool at a time beyond doubt, so that slots are expected in this hour.
+    """
 
     def __init__(self) -> None:
         self.first = self.last = self.records = 0
+        self.is_sure = False
+        self.healthy: dict[str, int] = {}
         self.tallies: dict[str, Tally] = {}
 
     def seq(self, seq: int) -> None:
         """Count a record of any kind."""
-        self.first, self.last, self.records = self.first or seq, max(self.last, seq), self.records + 1
+        self.records += 1
+        self.first, self.last = self.first or seq, seq  # they come in order
 
     def tally(self, instrument: str) -> Tally:
         """Give the tally of an instrument."""
         return self.tallies.setdefault(instrument, Tally())
+
+    def all_tallies(self) -> dict[str, Tally]:
+        """Give the tallies of all instruments, with the polls that were only counted by their shapes so far."""
+        for text, polls in self.healthy.items():
+            shape = _shape(text)
+            tally = self.tally(shape.instrument)
+            tally.polled += polls
+            tally.healthy[shape.channels] += polls
+        self.healthy.clear()
+        return self.tallies
 
 
 Unacknowledged = dict[str, int]
@@ -115,7 +131,7 @@ class Ledger:
         if span is None:
             return
         if record.shape:
-            self._raw(span, seq, record.shape, record.body)
+            self._raw(span, seq, record)
         else:
             self._other(span, seq, json.loads(b"{" + record.body + b"}"))
 
@@ -124,7 +140,7 @@ class Ledger:
         self.counted = stored.seq
         span = self._span(stored.seq, stored.at_ms)
         if span is not None:
-            self._other(span, stored.seq, json.loads(b"{" + stored.body + b"}"))
+            self._other(span, stored.seq, json.loads(b"{" + stored.body + b"}"), is_sure=stored.doubt is None)
 
     def skip_to(self, seq: int) -> None:
         """Go on behind records that are not there any more."""
@@ -139,7 +155,7 @@ class Ledger:
         records: list[Record] = []
         hours: list[Hour] = []
         for hour in sorted(hour for hour in self._spans if _is_over(hour, moment.wall_ms)):
-            is_regular = self._closed_to <= hour < moment.wall_ms
+            is_regular = self._spans[hour].is_sure and self._closed_to <= hour < moment.wall_ms
             if is_regular and self._closed_to and self._closed_to < hour:
                 hours.append(Hour(len(records), self._closed_to, hour, None, None))
                 records.append(self._record(moment, Span(), self._closed_to, hour, is_expected=True))
@@ -165,30 +181,31 @@ class Ledger:
             self._spans[hour] = Span()
         return self._spans[hour]
 
-    def _raw(self, span: Span, seq: int, text: str, body: bytes) -> None:
+    def _raw(self, span: Span, seq: int, record: Record) -> None:
+        _, text, body = record
         shape = _shape(text)
-        values, _, tail = body.rpartition(_SEPARATOR)
         if not shape.instrument:
             parts = [part.encode() for part in text.split(SEPARATOR)]
             self._other(span, seq, json.loads(b"{" + joined(parts, body) + b"}"))
-        elif tail or b"null" in values:
+            return
+        span.seq(seq)
+        span.is_sure = True
+        if body.endswith(_SEPARATOR) and b"null" not in body:
+            span.healthy[text] = span.healthy.get(text, 0) + 1
+        else:
+            values, _, tail = body.rpartition(_SEPARATOR)
             flags = json.loads(b"{" + tail[1:] + b"}").get("flags", {}) if tail else {}
-            span.seq(seq)
             known = [None if one == b"null" else one for one in values.split(_SEPARATOR)]
             span.tally(shape.instrument).poll(shape.channels, known, flags)
-        else:
-            span.seq(seq)
-            tally = span.tally(shape.instrument)
-            tally.polled += 1
-            tally.healthy[shape.channels] += 1
 
-    def _other(self, span: Span, seq: int, record: dict[str, Any]) -> None:
+    def _other(self, span: Span, seq: int, record: dict[str, Any], *, is_sure: bool = True) -> None:
         kind, instrument = record.get("kind"), record.get("instrument")
         if kind == "ledger":
             return
         span.seq(seq)
         if "was" in record:
             return  # the ledgers of the spool that it was in have it, or know that they have not
+        span.is_sure = span.is_sure or is_sure
         if kind == "raw" and instrument:
             values = record["values"]
             span.tally(instrument).poll(tuple(values), values.values(), record.get("flags", {}))
@@ -201,7 +218,7 @@ class Ledger:
             name: _slots(interval_s, from_ms, to_ms) if is_expected else 0
             for name, interval_s in self._intervals_s.items()
         }
-        names = [*expected, *(name for name in span.tallies if name not in expected)]
+        names = [*expected, *(name for name in span.all_tallies() if name not in expected)]
         return ledger(
             "hour",
             moment,

@@ -165,16 +165,15 @@ class Reader:
         return count, last + 1
 
     def by_instrument(self, first: int, last: int, from_ms: int, to_ms: int) -> dict[str, int]:
-        """Count records of a range by instrument, as their time stood when they were stored; other kinds under "".
-
-        Ledgers are left out.
-        """
+        """Count records of a range and a time by instrument; other kinds under "", ledgers left out."""
         found: dict[str, int] = {}
         with reading(self._path):
             rows = self._db.execute(
-                "SELECT shape, count(*) FROM record WHERE seq BETWEEN ? AND ? AND at_ms >= ? AND at_ms < ? "
+                "SELECT shape, count(*) FROM record WHERE seq BETWEEN ? AND ? AND coalesce((SELECT record.elapsed_ms +"
+                " offset_ms FROM dating WHERE record.elapsed_ms IS NOT NULL AND seq BETWEEN first AND last), at_ms) "
+                "BETWEEN ? AND ? "
                 """AND NOT (shape = 0 AND substr(CAST(body AS TEXT), 1, 15) = '"kind":"ledger"') GROUP BY shape""",
-                (first, last, from_ms, to_ms),
+                (first, last, from_ms, to_ms - 1),
             ).fetchall()
             for number, count in rows:
                 name = self._shape(number).instrument or ""

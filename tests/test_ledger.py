@@ -160,6 +160,42 @@ def test_records_that_were_dated_late_are_counted_in_the_hour_they_belong_to(cle
     assert (one["from"], one["records"]) == ("2026-11-24T12:00:00.000Z", 2)
 
 
+def test_records_that_were_dated_late_count_as_acknowledged_only_if_they_are(clerk):
+    clerk.spool.commit([good(0), good(5), event("start", at(6)), good(7)], [(2, 2)], held=True)
+    clerk.spool.date(Dating(1, 4, TEN + 7_200_000, unsure=False, earliest_ms=None, latest_ms=None))
+    clerk.turn(3 * 3600 + 31)
+    (one,) = clerk.ledgers()
+    assert (one["from"], one["records"], one["acknowledged"]) == ("2026-11-24T12:00:00.000Z", 4, 1)
+    assert (one["instruments"]["so2"]["polled"], one["instruments"]["so2"]["acknowledged"]) == (3, 1)
+
+
+def test_nothing_is_expected_in_an_hour_that_only_a_clock_nobody_vouched_for_has_shown(clerk):
+    """Else a Pi that woke up in 1970 would owe the platform half a century of measurements."""
+    clerk.spool.commit([good(-TEN / 1000)], held=True)
+    clerk.spool.date(Dating(1, 1, None, unsure=True, earliest_ms=None, latest_ms=None))
+    clerk.store(good(0))
+    clerk.turn(3631)
+    unsure, regular = clerk.ledgers()
+    assert (unsure["from"], unsure["records"]) == ("1970-01-01T00:00:00.000Z", 1)
+    assert [one["instruments"]["so2"]["expected"] for one in (unsure, regular)] == [0, 720]
+
+
+def test_nothing_is_expected_in_an_hour_of_which_only_salvaged_records_are_known(clerk):
+    """The ledgers of the spool that they were in have said what was."""
+    salvaged = good(-86_400)
+    clerk.store(
+        salvaged._replace(shape='"was":{"spool":null,"seq":\x1f},' + salvaged.shape, body=b"17\x1f" + salvaged.body)
+    )
+    clerk.store(good(0))
+    clerk.turn(3631)
+    old, regular = clerk.ledgers()
+    assert (old["from"], old["records"]) == ("2026-11-23T10:00:00.000Z", 1)
+    assert old["instruments"]["so2"] == {
+        "expected": 0, "polled": 0, "not_asked": 0, "acknowledged": 0, "channels": {}
+    }  # fmt: skip
+    assert (regular["from"], regular["instruments"]["so2"]["expected"]) == ("2026-11-24T10:00:00.000Z", 720)
+
+
 def test_the_hours_are_the_time_index_of_the_spool(clerk, path):
     clerk.store(*(good(seconds) for seconds in range(0, 7200, 60)))
     clerk.turn(2 * 3600 + 31)
