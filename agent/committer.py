@@ -226,10 +226,13 @@ class Committer:
         return self._spool.used_bytes() > self._retention.size_bytes or self._spool.is_short_of_room()
 
     def _drop(self) -> None:
-        if dropped := self._spool.drop_unsent():
-            first, last, begin_ms, end_ms = dropped
-            span = {"begin": iso(begin_ms), "end": iso(end_ms)}
-            self.append(ledger("dropped", now(), first=first, last=last, records=last - first + 1, **span))
+        """Give up the oldest unsent records; what tells of it is stored in the same transaction."""
+        if (found := self._spool.oldest_unsent()) is None:
+            return
+        span = {"begin": iso(found.begin_ms), "end": iso(found.end_ms)}
+        told = ledger("dropped", now(), first=found.first, last=found.last, records=found.records, **span)
+        is_held = not self._timekeeper.is_trusted
+        self._committed(self._store([told], held=is_held, drop=found.ranges))
 
     def _wait(self) -> bool:
         """Wait for records, then until their commit is due; False when it is time to stop."""

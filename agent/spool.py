@@ -7,15 +7,14 @@ put aside, and a new one begun.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
-from agent import database, salvage, soundness
+from agent import beside, database, salvage, soundness
+from agent.beside import condemn, condemned
 from agent.database import reading, record_crc, storing, with_crc
+from agent.oldest import Oldest, oldest
 from agent.reader import Reader
 from agent.room import Room
 from agent.spool_lock import Lock, holder
@@ -24,6 +23,7 @@ from agent.stored import DamagedRecord, Dating, Hour, Selection, SpoolError, Sto
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from agent.record import Record
     from agent.salvage import Salvage
@@ -80,13 +80,16 @@ class Spool:
         held: bool = False,
         notes: Mapping[str, str] = _NO_NOTES,
         hours: Sequence[Hour] = (),
+        drop: Sequence[tuple[int, int]] = (),
     ) -> int:
         """Store records, acknowledgements and notes in one transaction; gives the newest seq.
 
         `held`: the clock is not trusted, so their time is not final. `hours`: which of the records are hour ledgers.
+        `drop`: ranges to delete and settle, of which the records tell.
         """
         first = self.newest + 1
         with storing(self._db, self.path):
+            self._drop(drop)
             rows = [self._row(seq, record, held=held) for seq, record in enumerate(records, first)]
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", rows)
             for index, *span in hours:
@@ -157,14 +160,18 @@ class Spool:
                 return len(old)
         return 0
 
+    def oldest_unsent(self, most: int = 200) -> Oldest | None:
+        """Find what has to go next when nothing is left that was acknowledged."""
+        with reading(self.path):
+            return oldest(self._db, most)
+
     def drop_unsent(self, most: int = 200) -> tuple[int, int, int, int] | None:
         """Delete the oldest records, never acknowledged; gives first and last seq, and their times."""
-        rows = self._rows("SELECT seq, at_ms FROM aged ORDER BY seq LIMIT ?", most)
-        if not rows:
+        if (found := self.oldest_unsent(most)) is None:
             return None
-        (first, begin_ms), (last, end_ms) = rows[0], rows[-1]
-        self._delete(first, last)
-        return first, last, begin_ms, end_ms
+        with storing(self._db, self.path):
+            self._drop(found.ranges)
+        return found.first, found.last, found.begin_ms, found.end_ms
 
     def drop_damaged(self, first: int, last: int) -> int:
         """Delete and settle records that no longer pass their checksum; gives how many there were.
@@ -212,7 +219,11 @@ class Spool:
 
     def _delete(self, first: int, last: int) -> None:
         with storing(self._db, self.path):
-            self._acknowledge([(first, last)])
+            self._drop([(first, last)])
+
+    def _drop(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._acknowledge(ranges)
+        for first, last in ranges:
             self._remove(first, last)
 
     def _remove(self, first: int, last: int) -> int:
@@ -235,15 +246,15 @@ class Spool:
             return self._db.execute(statement, values).fetchall()
 
     def _opened(self) -> database.Connection:
-        if _condemned(self.path).exists():
-            self._put_aside()
-            _condemned(self.path).unlink()
+        if condemned(self.path).exists():
+            self.set_aside = beside.put_aside(self.path)
+            condemned(self.path).unlink()
         try:
             return self._prepared()
         except (database.Error, *database.NONSENSE) as error:
             if not (database.is_damage(error) or database.has_wrong_header(self.path)):
                 raise
-            self._put_aside()
+            self.set_aside = beside.put_aside(self.path)
             return self._prepared()
 
     def _prepared(self) -> database.Connection:
@@ -264,39 +275,7 @@ class Spool:
         self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
         self._held_from = int(database.meta(db, "held_from") or 0)
         self.salvage = salvage.begun(self.path, database.meta(db, salvage.SALVAGE))
-        self._keep_id_beside()
-
-    def _keep_id_beside(self) -> None:
-        """Write the id into a file of its own: records salvaged from a file that lost it would be nobody's."""
-        beside = Path(f"{self.path}.id")
-        with contextlib.suppress(OSError):
-            if not beside.exists() or beside.read_bytes() != self.id.encode():
-                new = Path(f"{beside}.new")
-                with new.open("wb") as file:
-                    file.write(self.id.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                new.replace(beside)
-
-    def _put_aside(self) -> None:
-        """Keep a damaged file for salvage under another name and start afresh; the station must go on."""
-        number = 1
-        while (aside := Path(f"{self.path}.damaged-{number}")).exists():
-            number += 1
-        for end in ("", "-wal", "-shm", ".id"):
-            if (beside := Path(f"{self.path}{end}")).exists():
-                beside.rename(f"{aside}{end}")
-        self.set_aside = aside
-
-
-def condemn(path: Path) -> None:
-    """Have a spool put aside when it is opened next: damage deep in a file shows only when it is read."""
-    with contextlib.suppress(OSError):
-        _condemned(path).touch()
-
-
-def _condemned(path: Path) -> Path:
-    return Path(f"{path}.condemned")
+        beside.keep_id(self.path, self.id)
 
 
 def _plain(dating: Dating) -> tuple[int | None, ...]:

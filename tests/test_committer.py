@@ -9,9 +9,11 @@ from waiting import until
 
 from agent import committer as committer_module
 from agent.committer import Committer, Retention
-from agent.record import Record, event, measured
+from agent.config import load
+from agent.record import Record, event, ledger, measured
 from agent.spool import Reader, Spool, SpoolError
 from agent.timekeeper import Timekeeper
+from agent.times import iso
 from drivers.clock import Moment, now
 from drivers.sample import Sample
 
@@ -52,6 +54,10 @@ def stored(path):
         return reader.records(1, 1 << 40, 1 << 30)
     finally:
         reader.close()
+
+
+def events(path):
+    return [one.seq for one in stored(path) if b'"kind":"event"' in one.body]
 
 
 def record(number=1):
@@ -193,6 +199,103 @@ def test_unsent_records_go_last_and_that_is_recorded(spool, path):
     dropped = [(one["first"], one["last"]) for one in told if one["kind"] == "ledger"]
     assert dropped[0][0] == 101
     assert stored(path)[0].seq == dropped[-1][1] + 1
+
+
+def test_what_was_dropped_is_told_in_the_transaction_that_drops_it(spool, path):
+    """Whatever kills the process in between, no record goes without a word."""
+    committer, _ = make(spool, retention=Retention(1e9, 1_000_000))
+    spool.commit([fat(now().wall_ms) for _ in range(700)], [(1, 100), (150, 159)])
+    committer.trim()
+    told = [json.loads(b"{" + one.body + b"}") for one in stored(path) if one.seq > 700]
+    assert sum(one["records"] for one in told) == told[-1]["last"] - 100 - 10
+    assert stored(path)[0].seq == told[-1]["last"] + 1
+
+
+def test_ledgers_are_given_up_only_when_nothing_else_is_left(spool, path):
+    committer, _ = make(spool, retention=Retention(1e9, 700_000))
+    spool.commit([ledger("hour", now(), number=number) for number in range(3)])
+    spool.commit([fat(now().wall_ms) for _ in range(700)])
+    committer.trim()
+    committer.trim()
+    left = [json.loads(b"{" + one.body + b"}") for one in stored(path)]
+    assert [one.get("number") for one in left[:4]] == [0, 1, 2, None]
+    assert 703 - sum(one["records"] for one in left if one.get("ledger") == "dropped") == 3 + len(events(path))
+    while events(path):
+        spool.drop_unsent()
+    assert stored(path)[0].seq == 1
+    spool.drop_unsent()
+    assert stored(path) == []
+
+
+CONFIG = """\
+[station]
+id = "DL-001"
+[broker]
+url = "mqtt://127.0.0.1:1"
+[spool]
+path = "{path}"
+keep = "30d"
+size = "{size}"
+"""
+DAY_MS = 86_400_000
+
+
+def retained(tmp_path, path, size):
+    """Give what the configuration says of retention."""
+    (tmp_path / "station.toml").write_text(CONFIG.format(path=path, size=size))
+    spool = load(tmp_path).spool
+    return Retention(spool.keep_s, spool.size_bytes)
+
+
+def test_30_days_are_kept_and_no_more_of_what_was_delivered(spool, path, tmp_path):
+    """A record each hour for 40 days, of which the broker has all but the tenth day's."""
+    committer, _ = make(spool, retention=retained(tmp_path, path, "2GB"))
+    begin_ms = now().wall_ms - 40 * DAY_MS + 60_000
+    spool.commit([Record(Moment(begin_ms + hour * 3_600_000, 1), "", b'"kind":"event"') for hour in range(40 * 24)])
+    spool.commit([], [(1, 9 * 24), (10 * 24 + 1, 40 * 24)])
+    committer.trim()
+    left = [one.seq for one in stored(path)]
+    assert left == [*range(9 * 24 + 1, 10 * 24 + 1), *range(10 * 24 + 1, 40 * 24 + 1)]
+    spool.commit([], [(1, 40 * 24)])
+    committer.trim()
+    assert stored(path)[0].at_ms >= now().wall_ms - 30 * DAY_MS
+    assert len(stored(path)) == 30 * 24
+    assert not any(b"dropped" in one.body for one in stored(path))
+
+
+def test_a_size_with_a_unit_costs_the_delivered_first_then_the_oldest_unsent_and_says_so(spool, path, tmp_path):
+    committer, _ = make(spool, retention=retained(tmp_path, path, "16MB"))
+    wide = [measured("so2", [Sample(f"c{number}", "x" * 500) for number in range(20)], now()) for _ in range(2000)]
+    spool.commit(wide, [(501, 900)])
+    for _ in range(5):
+        committer.trim()
+    assert 16_000_000 - 200 * 11_000 < spool.used_bytes() <= 16_000_000  # as much as goes in one transaction
+    left = [one for one in stored(path) if b'"raw"' in one.body]
+    told = [json.loads(b"{" + one.body + b"}") for one in stored(path) if b'"dropped"' in one.body]
+    unsent = [*range(1, 501), *range(901, 2001)]
+    assert [one.seq for one in left] == [seq for seq in unsent if seq > told[-1]["last"]]
+    assert sum(one["records"] for one in told) == len(unsent) - len(left)
+    assert (told[0]["first"], told[0]["begin"]) == (1, iso(wide[0].moment.wall_ms))
+
+
+def test_the_days_left_are_those_after_which_something_unsent_has_to_go(spool, path, monkeypatch):
+    """Filled at the pace that was foretold, nothing is dropped a little before that day, and something soon after."""
+    clock = [1000.0]
+    monkeypatch.setattr("agent.storage.monotonic_s", lambda: clock[0])
+    committer, _ = make(spool, retention=Retention(30 * 86_400.0, 4_000_000))
+    some = [measured("so2", [Sample(f"c{number}", 1.25 * number) for number in range(20)], now()) for _ in range(500)]
+    for _ in range(8):
+        clock[0] += 500.0
+        spool.commit(some)
+    committer._measure()
+    days = committer.storage.portrait()["days_left"]
+    expected = round(days * 86_400)  # one record a second
+    while spool.oldest_unsent(1).first == 1:
+        spool.commit(some)
+        committer.trim()
+    until_drop = spool.newest - 4000
+    assert days > 0.05
+    assert abs(until_drop - expected) < 0.1 * expected + 500
 
 
 def test_a_nearly_full_disk_costs_delivered_records_before_it_costs_a_commit(small_disk):

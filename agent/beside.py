@@ -1,0 +1,42 @@
+"""The files beside a spool: its id, the word that it is damaged, and what it is called once it is put aside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def keep_id(spool: Path, spool_id: str) -> None:
+    """Write the id into a file of its own: records salvaged from a file that lost it would be nobody's."""
+    beside = Path(f"{spool}.id")
+    with contextlib.suppress(OSError):
+        if not beside.exists() or beside.read_bytes() != spool_id.encode():
+            new = Path(f"{beside}.new")
+            with new.open("wb") as file:
+                file.write(spool_id.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(beside)
+
+
+def put_aside(spool: Path) -> Path:
+    """Keep a damaged file for salvage under another name, which is given; the station must go on."""
+    number = 1
+    while (aside := Path(f"{spool}.damaged-{number}")).exists():
+        number += 1
+    for end in ("", "-wal", "-shm", ".id"):
+        if (beside := Path(f"{spool}{end}")).exists():
+            beside.rename(f"{aside}{end}")
+    return aside
+
+
+def condemn(spool: Path) -> None:
+    """Have a spool put aside when it is opened next: damage deep in a file shows only when it is read."""
+    with contextlib.suppress(OSError):
+        condemned(spool).touch()
+
+
+def condemned(spool: Path) -> Path:
+    """Give the file that says so."""
+    return Path(f"{spool}.condemned")
