@@ -22,6 +22,7 @@ STEP_MS = 1000
 ASK_EVERY_S = 5.0
 _TIMESYNCD = Path("/run/systemd/timesync")
 _CHRONY = Path("/run/chrony/chronyd.pid")
+_SYNCHRONISED = ("Normal", "Insert second", "Delete second")
 
 
 def boot_id() -> str:
@@ -104,25 +105,11 @@ class Timekeeper:
         wall_ms = now().wall_ms
         if self._trust == "rtc":
             return wall_ms >= self._earliest_ms
-        synchronised = _synchronised()
+        synchronised, _ = asked()
         if synchronised is None and self._trust == "auto":
             return wall_ms >= self._earliest_ms
         # a record from the future must not outvote the time service
         return synchronised is True and wall_ms >= BUILT_MS
-
-
-def _synchronised() -> bool | None:
-    """Ask the time service of this machine; None if none runs."""
-    if _TIMESYNCD.is_dir():
-        return (_TIMESYNCD / "synchronized").exists()
-    return _chrony_synchronised() if _chrony_runs() else None
-
-
-def _chrony_runs() -> bool:
-    try:
-        return _CHRONY.exists()
-    except PermissionError:
-        return True  # its folder is closed to others, so it is there
 
 
 def asked() -> tuple[bool | None, float | None]:
@@ -131,18 +118,27 @@ def asked() -> tuple[bool | None, float | None]:
     The offset is chrony's "Last offset", positive if the local clock was ahead (chronyc(1), tracking), the sixth field
     of `chronyc -c tracking`; timesyncd tells its own only over D-Bus, which the sandbox closes. None: nobody says.
     """
-    synchronised = _synchronised()
-    if _TIMESYNCD.is_dir() or synchronised is not True:
-        return synchronised, None
+    if _TIMESYNCD.is_dir():
+        return (_TIMESYNCD / "synchronized").exists(), None
+    if not _chrony_runs():
+        return None, None
     fields = _chrony_tracking()
+    if fields[-1] not in _SYNCHRONISED:
+        return False, None
     try:
         return True, float(fields[5])
     except (IndexError, ValueError):
         return True, None
 
 
-def _chrony_synchronised() -> bool:
-    return _chrony_tracking()[-1] in {"Normal", "Insert second", "Delete second"}
+def _chrony_runs() -> bool:
+    try:
+        _CHRONY.stat()
+    except PermissionError:
+        return True  # its folder is closed to others, so it is there
+    except OSError:
+        return False
+    return True
 
 
 def _chrony_tracking() -> list[str]:

@@ -1,7 +1,6 @@
 """The clock of the station is a measurement like any other."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -87,10 +86,9 @@ def test_there_is_one_record_a_minute_whatever_the_clock_does(clock, chrony):
     assert 9 <= len(records) <= 11
 
 
-def test_a_folder_of_chrony_that_is_closed_to_others_means_that_it_runs(monkeypatch, chrony):
-    def closed(_path):
-        raise PermissionError(13, "Permission denied")
-
+def test_chrony_is_asked_once_for_one_record(clock, chrony, tmp_path):
     chrony("0.5")
-    monkeypatch.setattr(Path, "exists", closed)
-    assert timekeeper._chrony_runs()
+    command = tmp_path / "chronyc"
+    command.write_text(f"{command.read_text()}echo asked >> {tmp_path}/asked\n")
+    OwnChannels([].append).record()
+    assert (tmp_path / "asked").read_text() == "asked\n"

@@ -1,6 +1,8 @@
 """A clock is believed only for a reason, and records of another time are dated once or marked unsure."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +126,45 @@ def test_a_chrony_that_cannot_be_asked_is_not_believed(clock, services, monkeypa
     services.run_chrony("Normal")
     monkeypatch.setenv("PATH", "/nowhere")
     assert not is_trusted("auto")
+
+
+@pytest.fixture
+def nobody():
+    """Be somebody to whom folders can be closed."""
+    if os.geteuid() == 0:
+        os.seteuid(65_534)
+        yield
+        os.seteuid(0)
+    else:
+        yield
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """Give a folder that is open to its owner alone, and he is away."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "chronyd.pid").touch()
+    folder.chmod(0)
+    yield folder
+    folder.chmod(0o700)
+
+
+def test_a_folder_of_chrony_that_is_closed_to_others_means_that_it_runs(clock, services, closed, nobody, monkeypatch):
+    """Debian gives /run/chrony to chrony alone; a clock must not be believed for want of a look inside."""
+    monkeypatch.setattr(timekeeper, "_CHRONY", closed / "chronyd.pid")
+    monkeypatch.setattr(timekeeper, "_TIMESYNCD", Path("/nowhere"))
+    with pytest.raises(PermissionError):
+        (closed / "chronyd.pid").stat()
+    assert timekeeper._chrony_runs()
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not is_trusted("auto")
+
+
+def test_without_a_folder_of_chrony_none_runs(clock, services, tmp_path, monkeypatch):
+    monkeypatch.setattr(timekeeper, "_CHRONY", tmp_path / "away" / "chronyd.pid")
+    assert not timekeeper._chrony_runs()
+    assert is_trusted("auto")
 
 
 def test_a_record_from_the_future_does_not_outvote_a_time_service(clock, services):
