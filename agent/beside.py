@@ -1,4 +1,4 @@
-"""The files beside a spool: its id, the word that it is damaged, and what it is called once it is put aside."""
+"""The files beside a spool: its id, the word that it is damaged, and what all are called once it is put aside."""
 
 from __future__ import annotations
 
@@ -20,15 +20,22 @@ def keep_id(spool: Path, spool_id: str) -> None:
             new.replace(beside)
 
 
-def put_aside(spool: Path) -> Path:
-    """Keep a damaged file for salvage under another name, which is given; the station must go on."""
+def put_aside(spool: Path) -> Path | None:
+    """Keep a damaged file for salvage under another name, which is given; the station must go on.
+
+    Killed in the middle, it is ended by the next call: the file itself goes last, and is condemned until then. None:
+    it was gone already.
+    """
+    condemn(spool)
     number = 1
     while (aside := Path(f"{spool}.damaged-{number}")).exists():
         number += 1
-    for end in ("", "-wal", "-shm", ".id"):
+    is_there = spool.exists()
+    for end in ("-wal", "-shm", ".id", ".mark", "") if is_there else ():
         if (beside := Path(f"{spool}{end}")).exists():
             beside.rename(f"{aside}{end}")
-    return aside
+    condemned(spool).unlink(missing_ok=True)
+    return aside if is_there else None
 
 
 def condemn(spool: Path) -> None:

@@ -108,6 +108,8 @@ class Salvage:
         for first, last in job["pending"]:
             if first <= (wreck.newest or 0):
                 _note_lost(job, first, min(last, wreck.newest or 0))
+        for first, last in wreck.unread(job["next"]):
+            _note_lost(job, first, last)
         self.close()
         self._finished.append(job["kept_as"])
         return event(
@@ -118,6 +120,7 @@ class Salvage:
             records=job["copied"],
             lost=job["lost"],
             lost_records=job["lost_records"],
+            complete=wreck.knows_end and sum(last - first + 1 for first, last in job["lost"]) == job["lost_records"],
         )
 
 

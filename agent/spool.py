@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
-from agent import beside, database, salvage, soundness
+from agent import beside, database, mark, salvage, soundness
 from agent.beside import condemn, condemned
 from agent.database import reading, record_crc, storing, with_crc
 from agent.oldest import Oldest, oldest
@@ -53,11 +53,15 @@ class Spool:
 
     salvage: Salvage | None
     """What is still to be copied from damaged files; the commit that stores its last batch makes it None."""
+    newest: int
+    """The highest seq that was ever given, 0 for none."""
     _held_from: int
+    _mark: mark.Mark
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.set_aside: Path | None = None
+        self.damage = "found out as it was used"
         self._lock = Lock(path)
         try:
             self._room = Room(path)
@@ -87,7 +91,9 @@ class Spool:
         `held`: the clock is not trusted, so their time is not final. `hours`: which of the records are hour ledgers.
         `drop`: ranges to delete and settle, of which the records tell.
         """
-        first = self.newest + 1
+        first, last = self.newest + 1, self.newest + len(records)
+        if records:
+            self._mark.put(self.newest, last, self._settled)
         with storing(self._db, self.path):
             self._drop(drop)
             rows = [self._row(seq, record, held=held) for seq, record in enumerate(records, first)]
@@ -101,7 +107,9 @@ class Spool:
                 database.note(self._db, "held_from", str(first))
         if held and rows and not self._held_from:
             self._held_from = first
-        self.newest += len(rows)
+        self.newest = last
+        if records:
+            self._mark.put(last, last, self._settled)
         if self.salvage and salvage.SALVAGE in notes:
             self._salvaged(is_done=not notes[salvage.SALVAGE])
         return self.newest
@@ -188,6 +196,7 @@ class Spool:
         if self.salvage:
             self.salvage.close()
         database.close(self._db)
+        self._mark.close()
         self._lock.close()
 
     def _salvaged(self, *, is_done: bool) -> None:
@@ -238,6 +247,12 @@ class Spool:
             rows = [with_crc(first, last) for first, last in self.acknowledged]
             self._db.executemany("INSERT INTO acknowledged VALUES (?, ?, ?)", rows)
 
+    @property
+    def _settled(self) -> int:
+        """Up to here nothing need be sent again."""
+        first, last = next(iter(self.acknowledged), (0, 0))
+        return last if first == 1 else 0
+
     def _one(self, statement: str) -> int:
         return int(self._rows(statement)[0][0])
 
@@ -248,12 +263,12 @@ class Spool:
     def _opened(self) -> database.Connection:
         if condemned(self.path).exists():
             self.set_aside = beside.put_aside(self.path)
-            condemned(self.path).unlink()
         try:
             return self._prepared()
         except (database.Error, *database.NONSENSE) as error:
             if not (database.is_damage(error) or database.has_wrong_header(self.path)):
                 raise
+            self.damage = database.why(error)
             self.set_aside = beside.put_aside(self.path)
             return self._prepared()
 
@@ -271,11 +286,16 @@ class Spool:
         self.id = database.meta(db, "id")
         self.acknowledged = database.acknowledged(db)
         self.newest = database.newest(db)
+        marked = mark.read(self.path)
+        if marked and marked.spool == self.id and marked.stored > self.newest:
+            raise ValueError(f"records up to {marked.stored} were stored, and it ends with {self.newest}")
         shapes = database.shapes(db).items()
         self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
         self._held_from = int(database.meta(db, "held_from") or 0)
         self.salvage = salvage.begun(self.path, database.meta(db, salvage.SALVAGE))
         beside.keep_id(self.path, self.id)
+        self._mark = mark.Mark(self.path, self.id)
+        self._mark.put(self.newest, self.newest, self._settled)
 
 
 def _plain(dating: Dating) -> tuple[int | None, ...]:

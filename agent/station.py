@@ -123,7 +123,8 @@ class Station:
             begin = self._newest(newest_ms, moment) if self.timekeeper.trusted() else None
             self.committer.append(outage(reason, begin, moment, at=moment, dated=begin is not None))
         if self.spool.set_aside:
-            log.error("the spool was damaged; it is kept as %s and a new one begun", self.spool.set_aside)
+            log.error("the spool is damaged: %s", self.spool.damage)
+            log.error("it is kept as %s, and a new one is begun", self.spool.set_aside)
             kept_as = self.spool.set_aside.name
             origin = self.spool.salvage.origin(kept_as)._asdict() if self.spool.salvage else {}
             self.committer.append(event("spool_damaged", moment, kept_as=kept_as, **(_NO_ORIGIN | origin)))

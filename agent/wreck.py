@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent import database
+from agent import database, mark
 from agent.ranges import Ranges
 from agent.record import SEPARATOR, Record, joined
 from agent.stored import Dating
@@ -31,7 +31,8 @@ T = TypeVar("T")
 class Wreck:
     """What is known of a damaged file, and its records.
 
-    `id` and `newest` are None where they do not read. `newest` is the highest seq that is beyond doubt.
+    `id` and `newest` are None where they do not read. `newest` is the highest seq that was given, as far as that is
+    beyond doubt; `knows_end` says that nothing can have been given behind it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,16 +45,23 @@ class Wreck:
         self.id: str | None = self.noted("id") or _id_beside(path)
         self._shapes = self._candidates()
         self._datings = [Dating(*row) for row in self._small("dating", 6)]
+        marked = mark.read(path)
+        if marked and marked.spool != (self.id or marked.spool):
+            marked = None
         whole = self._try(_all_acknowledged, None)
         rows = whole or self._small("acknowledged", 2)
         self._acknowledged = Ranges((first, last) for first, last in rows if 0 < first <= last < 1 << 53)
+        if marked and marked.settled:
+            self._acknowledged.add(1, marked.settled)
         oldest, newest = self._end("ASC"), self._end("DESC")
         ends = [seq for seq in (newest, *(last for _, last in self._acknowledged)) if seq]
-        self.newest: int | None = max(ends, default=None)
-        self._first = oldest or 1 if whole is None else 1
+        self.knows_end = marked is not None
+        self.newest: int | None = max([*ends, *([marked.given] if marked else [])], default=None)
+        self._first = 1 if marked or whole is not None else oldest or 1
         room = _size(path) // _SMALLEST_RECORD_BYTES
         last_acknowledged = max((last for _, last in self._acknowledged), default=0)
-        self._last = min(newest or 1 << 53, max(self._first, last_acknowledged) + room) if columns else 0
+        end = self.newest if marked else newest
+        self._last = min(end or 1 << 53, max(self._first, last_acknowledged) + room) if columns else 0
 
     def close(self) -> None:
         """Close the file."""
@@ -68,6 +76,12 @@ class Wreck:
         """Give the next stretch, of so many seqs at most, that is not known to be acknowledged; None at the end."""
         gap = self._acknowledged.gap(max(seq, self._first), self._last)
         return (gap[0], min(gap[1], gap[0] + most - 1)) if gap else None
+
+    def unread(self, seq: int) -> Iterator[tuple[int, int]]:
+        """Give the stretches from a seq to the newest that are not known to be acknowledged."""
+        while gap := self._acknowledged.gap(max(seq, self._first), self.newest or 0):
+            yield gap
+            seq = gap[1] + 1
 
     def records(self, first: int, last: int, stride: int) -> dict[int, Row]:
         """Give the sound records of a range by their seqs, in order.

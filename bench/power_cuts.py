@@ -16,7 +16,9 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +42,7 @@ class Card:
     """The control of a mounted card."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self._control = directory / ".ctl"
 
     def order(self, line: str) -> None:
@@ -56,13 +59,19 @@ class Card:
 
 
 @contextlib.contextmanager
-def mounted(directory: Path, log: Path) -> Iterator[Card]:
-    """Have a card in a directory while the context lasts."""
-    child, _ = start([sys.executable, "-m", "bench.faultfs", str(directory)], log, ready="ready")
+def mounted(log: Path) -> Iterator[Card]:
+    """Have a card in a directory of its own while the context lasts."""
+    directory = Path(tempfile.mkdtemp(prefix="stationd-card-"))
+    child = None
     try:
+        child, _ = start([sys.executable, "-m", "bench.faultfs", str(directory)], log, ready="ready")
         yield Card(directory)
     finally:
-        stop(child)
+        subprocess.run(["umount", "-l", directory], check=False, capture_output=True)
+        if child is not None:
+            stop(child)  # there is nothing left to serve, so it ends by itself
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def missing() -> str:
@@ -93,7 +102,10 @@ def main() -> int:
         raise SystemExit(f"needs {what}")
     print(f"{chosen.count} cuts, seed {chosen.seed}, commit_interval {chosen.commit_interval:g} s", flush=True)
     figures = Figures(1)
-    with Trial(chosen) as trial, mounted(trial.card, trial.directory / "card.log") as card:
+    with contextlib.ExitStack() as stack:
+        trial = stack.enter_context(Trial(chosen))
+        card = stack.enter_context(mounted(trial.directory / "card.log"))
+        trial.put_spool_into(card.directory)
         card.order(f"slow {chosen.slow}")
         judge = Judge(trial.spool, trial.directory / "copy.db")
         early = [trial.chance.random() < EARLY for _ in range(chosen.count)]

@@ -44,9 +44,7 @@ class Trial:
         self.settings = Settings(f"{INTERVAL_S}s", f"{options.commit_interval}s", '[clock]\ntrust = "always"\n')
         self.options = argparse.Namespace(instruments=INSTRUMENTS, channels=CHANNELS, ack_timeout=10, keep=options.keep)
         self.config = self.directory / "config"
-        self.card = self.directory / "card"
-        self.card.mkdir()
-        self.spool = self.card / "spool.db"
+        self.spool = self.directory / "spool.db"
         self.uplink_port = free_port()
         self._simulator: subprocess.Popen[str] | None = None
         self._daemon: subprocess.Popen[str] | None = None
@@ -67,6 +65,11 @@ class Trial:
             print(f"files kept in {self.directory}")
         else:
             shutil.rmtree(self.directory)
+
+    def put_spool_into(self, directory: Path) -> None:
+        """Have the spool elsewhere."""
+        self.spool = directory / "spool.db"
+        write_config(self)
 
     def live(self, newest: int, meanwhile: Callable[[], None] | None = None, *, is_early: bool) -> Life:
         """Start the daemon and kill it: some time after its first answer, or (`is_early`) after it took the spool.

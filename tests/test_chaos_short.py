@@ -20,6 +20,7 @@ from bench.chaos.instruments import Modbus  # noqa: E402  found by the line abov
 from bench.chaos.judge import Judge  # noqa: E402
 from bench.chaos.network import is_permitted  # noqa: E402
 from bench.chaos.platform import Arrived, digest, records_of  # noqa: E402
+from bench.chaos.stalls import Stalls  # noqa: E402
 from bench.chaos.station import Clock  # noqa: E402
 
 needs_mosquitto = pytest.mark.skipif(
@@ -72,7 +73,8 @@ class Case:
         platform = SimpleNamespace(records=self.records, contradictions=[])
         observer = SimpleNamespace(committed=self.committed, bodies=self.bodies, before=lambda _: SPOOL)
         instruments = {self.instrument.name: self.instrument}
-        self.world = SimpleNamespace(platform=platform, observer=observer, instruments=instruments, station=station)
+        parts = {"platform": platform, "observer": observer, "instruments": instruments, "station": station}
+        self.world = SimpleNamespace(**parts, stalls=Stalls())
 
     def poll(self, seq, values=None, **more):
         """Let a poll be committed and arrive."""
@@ -151,13 +153,15 @@ def test_judge_knows_salvaged_records(case):
     assert "records whose bytes are not those committed" in case.wrong(1)
 
 
-def test_judge_accepts_what_a_damaged_spool_could_not_know(case):
-    """Behind the last record that reads nobody can list what is gone; before it every number counts."""
+def test_judge_accepts_what_a_damaged_spool_lists_as_lost_and_nothing_else(case):
     for seq in (1, 2, 3):
         case.poll(seq)
     del case.records[SPOOL, 3]
     damaged = {"seq": 1, "kind": "event", "event": "spool_damaged", "spool": SPOOL, "newest": 2}
+    salvaged = {"seq": 2, "kind": "event", "event": "spool_salvaged", "spool": SPOOL, "lost": [[3, 3]]}
     case.records["new", 1] = Arrived(b"", damaged, 0.0)
+    assert set(case.wrong(3)) == {"committed records that did not arrive", "seqs that nothing explains"}
+    case.records["new", 2] = Arrived(b"", salvaged, 0.0)
     assert not case.wrong(3)
     del case.records[SPOOL, 2]
     assert set(case.wrong(3)) == {"committed records that did not arrive", "seqs that nothing explains"}
@@ -166,6 +170,22 @@ def test_judge_accepts_what_a_damaged_spool_could_not_know(case):
 def test_judge_sees_a_wrong_time(case):
     """`at` is within a second of the truth, as far as the station's clock allows."""
     case.poll(1, at="2026-11-23T10:00:05.012Z")
+    assert "said at" in case.wrong(1)["records that no instrument said"][0]
+
+
+def test_judge_allows_for_a_machine_that_stood_still_and_no_more(case):
+    now_s = time.time()
+    at = [time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(now_s + late_s)) for late_s in (3, 60)]
+    case.poll(1, at=at[0])
+    assert "said at" in case.wrong(1)["records that no instrument said"][0]
+    case.world.stalls.spans = [(time.monotonic() - 2.5, time.monotonic() + 10)]
+    assert not case.wrong(1)
+    case.poll(2, at=at[1])
+    assert "said at" in case.wrong(2)["records that no instrument said"][0]
+
+
+def test_judge_wants_no_doubt_about_a_clock_that_is_trusted(case):
+    case.poll(1, at="2026-11-23T10:00:05.012Z", clock="unsure", between=[None, None])
     assert "said at" in case.wrong(1)["records that no instrument said"][0]
 
 

@@ -53,9 +53,8 @@ def test_a_few_power_cuts_lose_no_more_than_the_bound(tmp_path):
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
     """Give a card and the directory where it is mounted."""
-    directory = tmp_path_factory.mktemp("card")
-    with mounted(directory, tmp_path_factory.mktemp("log") / "card.log") as control:
-        yield control, directory
+    with mounted(tmp_path_factory.mktemp("log") / "card.log") as control:
+        yield control, control.directory
 
 
 def write(path, data, *, is_synced):

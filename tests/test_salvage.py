@@ -7,10 +7,11 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_spool import START_MS, fill, record
 
+from agent.mark import Mark, read, where
 from agent.record import encode, event, measured
 from agent.soundness import check
 from agent.spool import Dating, Reader, Spool, SpoolError, condemn
@@ -183,6 +184,131 @@ def test_a_crash_between_putting_aside_and_beginning_anew_forgets_nothing(path):
     assert sorted(copies(path)[0]) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("moved", range(5))
+def test_a_crash_in_the_middle_of_putting_aside_is_made_good(path, moved):
+    """What was moved already waits for the rest: the log goes where its file goes."""
+    spool = Spool(path)
+    fill(spool, 5)
+    for file in sorted(path.parent.glob("spool.db*")):
+        shutil.copy(file, path.parent / f"copy-{file.name}")
+    spool.close()
+    for file in path.parent.glob("copy-*"):
+        file.replace(path.parent / file.name.removeprefix("copy-"))
+    condemn(path)
+    for end in ("-wal", "-shm", ".id", ".mark", "")[:moved]:
+        path.with_name(f"spool.db{end}").rename(f"{path}.damaged-1{end}")
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    assert sorted(was) == [1, 2, 3, 4, 5]
+    assert said["complete"]
+    assert condemn_is_over(path)
+
+
+def condemn_is_over(path):
+    with Spool(path) as spool:
+        return spool.set_aside is None and spool.salvage is None
+
+
+# ---- the mark beside the spool
+
+
+def crashed(path, count):
+    """Leave a spool as a process that was killed does, most records in its log."""
+    with Spool(path) as spool:
+        fill(spool, 3)
+    spool = Spool(path)
+    for number in range(4, count + 1):
+        fill(spool, 1, first=number)
+    files = {file: file.read_bytes() for file in path.parent.glob("spool.db*")}
+    spool.close()
+    for file, data in files.items():
+        file.write_bytes(data)
+
+
+@pytest.mark.parametrize("part", [0, 0.3, 0.9])
+def test_no_number_is_given_twice_after_the_log_was_lost(path, part):
+    """A bit that flips in a log ends its replay there, and SQLite does not say so."""
+    crashed(path, 20)
+    log = path.with_name("spool.db-wal")
+    with log.open("r+b") as file:
+        file.seek(int(log.stat().st_size * part) + 40)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 4]))
+    with Spool(path) as spool:
+        assert "records up to 20 were stored" in spool.damage
+        assert spool.salvage.origin(spool.set_aside.name).newest == 20
+        drain(spool)
+    was, (said,) = copies(path)
+    assert sorted([*was, *said_lost(path)]) == list(range(1, 21))
+    assert len(was) >= 3
+    assert said["complete"]
+
+
+def test_an_older_copy_of_a_spool_is_not_taken_for_the_spool(path):
+    with Spool(path) as spool:
+        fill(spool, 5)
+    old = path.read_bytes()
+    with Spool(path) as spool:
+        fill(spool, 5, first=6)
+        former = spool.id
+    path.write_bytes(old)
+    with Spool(path) as spool:
+        assert spool.id != former
+        drain(spool)
+    was, (said,) = copies(path)
+    assert (sorted(was), said["lost"], said["complete"]) == ([1, 2, 3, 4, 5], [[6, 10]], True)
+
+
+def test_what_was_settled_is_not_told_as_lost_when_nothing_else_reads(path):
+    with Spool(path) as spool:
+        fill(spool, 50)
+        fill(spool, 10, first=51, acknowledged=[(1, 40)])
+    path.write_bytes(b"not a database " * 1000)
+    with Spool(path) as spool:
+        drain(spool)
+    _, (said,) = copies(path)
+    assert (said["lost"], said["lost_records"], said["complete"]) == ([[41, 60]], 20, True)
+
+
+def test_a_mark_that_claims_too_little_is_no_damage(path):
+    """After a power cut it may be half a minute old."""
+    with Spool(path) as spool:
+        fill(spool, 5)
+        spool_id = spool.id
+    with Mark(path, spool_id) as mark:
+        mark.put(2, 3, 0)
+    with Spool(path) as spool:
+        assert (spool.set_aside, spool.newest) == (None, 5)
+    assert read(path) == (spool_id, 5, 5, 0)
+
+
+@pytest.mark.parametrize("spoil", range(94))
+def test_a_mark_that_was_damaged_is_no_mark(path, spoil):
+    with Mark(path, "5d05e550e2c24d74a80201a3880d3d99") as mark:
+        mark.put(1, 22, 333)
+    data = bytearray(where(path).read_bytes())
+    assert read(path) == ("5d05e550e2c24d74a80201a3880d3d99", 1, 22, 333)
+    if spoil < len(data):
+        data[spoil] ^= 1 << spoil % 8
+    else:
+        data += b"7"
+    where(path).write_bytes(data)
+    assert read(path) is None
+    with Spool(path) as spool:
+        assert spool.set_aside is None
+        assert read(path).spool == spool.id
+
+
+def test_a_card_that_cannot_take_the_mark_stops_nothing(path):
+    where(path).mkdir()
+    with Spool(path) as spool:
+        fill(spool, 5)
+    with Spool(path) as spool:
+        assert spool.newest == 5
+
+
 def make_directory(path):
     path.unlink()
     path.mkdir()
@@ -302,11 +428,18 @@ def said_lost(path):
 
 
 @settings(QUICK, max_examples=120)
-@given(bits=st.lists(st.integers(0, 1 << 20), min_size=1, max_size=3))
-def test_a_flipped_bit_is_never_sent_as_a_value_and_nothing_unsent_vanishes_in_silence(whole, tmp_path_factory, bits):
+@given(bits=st.lists(st.integers(0, 1 << 20), min_size=1, max_size=3), is_marked=st.booleans())
+@example(bits=[38016], is_marked=True)  # the number of the newest record
+@example(bits=[38016], is_marked=False)
+def test_a_flipped_bit_is_never_sent_as_a_value_and_nothing_unsent_vanishes_in_silence(
+    whole, tmp_path_factory, bits, is_marked
+):
+    """With its mark a station names every number that is gone; without, it says that it cannot know."""
     original, stored, acknowledged = whole
     path = tmp_path_factory.mktemp("flipped") / "spool.db"
     shutil.copy(original, path)
+    if is_marked:
+        shutil.copy(where(original), where(path))
     flipped(path, bits)
     unsent = {seq for seq in stored if not any(first <= seq <= last for first, last in acknowledged)}
     with Spool(path) as spool:
@@ -318,14 +451,18 @@ def test_a_flipped_bit_is_never_sent_as_a_value_and_nothing_unsent_vanishes_in_s
             assert all(stored[seq] == one for seq, one in found.items())
             assert unsent <= found.keys() | damaged
             return
+        newest = spool.salvage.origin(spool.set_aside.name).newest
         drain(spool)
     was, (said,) = copies(path)
     for seq, one in was.items():
         expected = json.loads(b"{" + stored[seq].body + b"}")
         assert {key: one[key] for key in expected} == expected
         assert one["at"] == stored[seq].at_ms or "clock" in one
-    if said["lost_records"] or was:
+    assert said["complete"] == is_marked
+    if is_marked:
         assert unsent <= was.keys() | said_lost(path)
+    elif said["lost_records"] or was:
+        assert {seq for seq in unsent if seq <= newest} <= was.keys() | said_lost(path)
 
 
 @QUICK

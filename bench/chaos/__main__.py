@@ -122,7 +122,6 @@ def _show_totals(world: World, judge: Judge) -> None:
             platform.records
         ),
         "records given up by the station, which said so": given_up,
-        "records gone with a damaged spool, behind the last that it could know": judge.lost_beyond_knowledge(),
         "answers of instruments among them": judge.answers,
         "replies to commands": len(platform.replies),
         "starts of the daemon": station.starts,

@@ -39,17 +39,20 @@ def spoilt(world: World, calls: str, *injections: str) -> Iterator[subprocess.Po
         return
     injected = [word for one in injections for word in ("-e", f"inject={one}")]
     log = world.folder / "strace.log"
-    with log.open("wb") as file:
+    with world.stalls.span(), contextlib.ExitStack() as stack, log.open("wb") as file:
         command = ["strace", "-f", "-p", str(pid), "-e", f"trace={calls}", *injected]
         tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-    wait_until(lambda: b"attached" in log.read_bytes() or tracer.poll() is not None, 3)
-    try:
+        stack.callback(_end, tracer)
+        wait_until(lambda: b"attached" in log.read_bytes() or tracer.poll() is not None, 3)
         yield tracer
-    finally:
-        if tracer.poll() is None:
-            tracer.send_signal(signal.SIGINT)  # lets the daemon go on
-            try:
-                tracer.wait(5)
-            except subprocess.TimeoutExpired:
-                tracer.kill()
-                tracer.wait()
+
+
+def _end(tracer: subprocess.Popen[bytes]) -> None:
+    """Let the daemon go on."""
+    if tracer.poll() is None:
+        tracer.send_signal(signal.SIGINT)
+        try:
+            tracer.wait(5)
+        except subprocess.TimeoutExpired:
+            tracer.kill()
+            tracer.wait()

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bench.chaos.world import World
 
 AT_TOLERANCE_S = 1.0
-STEP_SLACK_S = 3.0
+"""An exchange may take half a second and begins after a connection was made; while the machine or the daemon stood
+still, that long more."""
 STEP_SEEN_S = 5.0
 """A daemon that lives for so long before and after a step must tell of it; two steps within that may look like one."""
 
@@ -31,7 +32,6 @@ class Judge:
         self._arrived: dict[Key, Arrived] = dict(world.platform.records)
         self.salvaged: dict[Key, Key] = {}
         self.lost: dict[str, Ranges] = {}
-        self.damaged: dict[str, int] = {}
         self.answers = 0
         for key, one in self._arrived.items():
             if "was" in one.body:
@@ -49,11 +49,6 @@ class Judge:
             "steps of the clock untold or made up": self.steps(),
             "defects of stationd in its log": self._world.station.defects(),
         }
-
-    def lost_beyond_knowledge(self) -> int:
-        """Count the records that went with a damaged spool and that it could not list."""
-        gone = [key for key in self._world.observer.committed if key[1] > self.damaged.get(key[0], key[1])]
-        return sum(key not in self._arrived and key not in self.salvaged for key in gone)
 
     def not_arrived(self) -> list[str]:
         """Give what is committed, but neither there, nor salvaged, nor explained."""
@@ -121,11 +116,10 @@ class Judge:
         return untold + [f"never made: {one:+.3f} s" for one in told if not any(abs(one - by_s) < 1 for by_s in sums)]
 
     def _is_timely(self, body: dict[str, Any], said_s: float, moment_s: float) -> bool:
-        if body.get("clock") == "unsure":
-            return True
         at_s = milliseconds(body["at"]) / 1000
-        offsets = self._world.station.clock.possible(moment_s, STEP_SLACK_S)
-        return any(abs(at_s - said_s - offset_s) <= AT_TOLERANCE_S for offset_s in offsets)
+        tolerance_s = AT_TOLERANCE_S + self._world.stalls.near_s(moment_s)
+        offsets = self._world.station.clock.possible(moment_s, tolerance_s)
+        return any(abs(at_s - said_s - offset_s) <= tolerance_s for offset_s in offsets)
 
     def _origin(self, key: Key, one: Arrived) -> Key:
         was = one.body.get("was")
@@ -137,8 +131,6 @@ class Judge:
         what = body.get("ledger") or body.get("event")
         if what in {"dropped", "damaged"}:
             self._lose(home, body["first"], body["last"])
-        elif what == "spool_damaged":
-            self.damaged[body["spool"] or self._world.observer.before(home)] = body["newest"] or 0
         elif what == "spool_salvaged":
             for first, last in body["lost"]:
                 self._lose(body["spool"] or self._world.observer.before(home), first, last)
@@ -147,20 +139,12 @@ class Judge:
         self.lost.setdefault(spool, Ranges()).add(first, last)
 
     def _is_accounted(self, key: Key) -> bool:
-        """Say whether a record arrived or something says what became of it.
-
-        What lay behind the last record that reads of a damaged spool (all of it, if its head is gone) the station
-        cannot list; `spool_damaged` says where its knowledge ends, and it counts as told.
-        """
-        if key in self._arrived or key in self.salvaged or key[1] in self.lost.get(key[0], Ranges()):
-            return True
-        return key[1] > self.damaged.get(key[0], key[1])
+        """Say whether a record arrived or something says what became of it."""
+        return key in self._arrived or key in self.salvaged or key[1] in self.lost.get(key[0], Ranges())
 
     def _is_same_salvaged(self, key: Key) -> bool:
-        """Compare all but the number and the origin, unless its time became unsure."""
+        """Compare all but the number and the origin. The clock is trusted, so nothing may have become unsure."""
         one = self._arrived[self.salvaged[key]]
-        if one.body.get("clock") == "unsure":
-            return True
         body = {name: value for name, value in one.body.items() if name != "was"} | {"seq": key[1]}
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         return digest(text) == self._world.observer.committed[key]

@@ -13,6 +13,7 @@ from bench.chaos.lines import SerialLine, TcpLine, Wire
 from bench.chaos.network import Network, small_disk
 from bench.chaos.observer import Observer
 from bench.chaos.platform import Platform
+from bench.chaos.stalls import Stalls
 from bench.chaos.station import Station
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class World:
         more = 'delivered_by = "receipt"\nreceipt_timeout = "10s"\n' if receipts else ""
         self.station.write(self.lines, more, 'keep = "60s"\n' if receipts else "")
         self.observer = Observer(self.station.spool)
+        self.stalls = Stalls()
+        self.stalls.start()
         self.wire.start()
         self.observer.start()
         self.station.start()
