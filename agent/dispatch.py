@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.commands import NotValid, parse_receipt
 from agent.lanes import LIVE_RESERVE, Lanes, Parcel
-from agent.message import Encoder, alike_together, compressed
+from agent.message import Encoder, alike_together
 from agent.pace import Pace
+from agent.press import AHEAD, Press
 from agent.refusals import ABOUT_THE_LANE, Refusals
 from agent.requests import NOTE, Requests
 from agent.times import iso
@@ -32,16 +33,22 @@ COMPRESSES_TO = 3
 GOOD = 0x80
 
 
+def _nothing() -> None:
+    pass
+
+
 class Spooled(NamedTuple):
     """What the dispatch tells the spool's thread.
 
     `settle(first, last)`: need not be sent again; `damaged(first, last)`: is not what was once written;
-    `note(key, text, then)`: to be kept over a restart, and what to do afterwards.
+    `note(key, text, then)`: to be kept over a restart, and what to do afterwards. `pressed()`: a message is compressed,
+    said on a thread of its own.
     """
 
     settle: Callable[[int, int], None]
     damaged: Callable[[int, int], None]
     note: Callable[[str, str, Callable[[], None]], None]
+    pressed: Callable[[], None] = _nothing
 
 
 class Sent(NamedTuple):
@@ -66,6 +73,7 @@ class Dispatch:
         self.lanes = Lanes(reader, spooled.settle, spooled.damaged)
         self.requests = Requests(reader, lambda text, then: spooled.note(NOTE, text, then), spooled.damaged)
         self.in_flight: dict[int, Sent] = {}
+        self._press = Press(spooled.pressed)
         self._refusals = Refusals(broker.message_bytes)
         self._values, self._bytes = Pace(broker.backfill_values_s), Pace(broker.backfill_bytes_s)
         self._replies: deque[dict[str, Any]] = deque(maxlen=REPLIES_MOST)
@@ -91,6 +99,7 @@ class Dispatch:
             if sent.reply:
                 self._replies.append(sent.reply)
         self.in_flight.clear()
+        self._press.forget()
         self.requests.session_lost()
         if is_lost and backlog and self._has_worked and not self._refusals.is_barred("backfill"):
             self._suspect(backlog)
@@ -110,7 +119,7 @@ class Dispatch:
         if self._refusals.is_barred("data"):
             self.lanes.pass_by_live()
         while len(self.in_flight) < session.window and (parcel := self.lanes.live()):
-            self._send(session, parcel)
+            self._send(session, parcel, self._encoder.message(parcel.records))
         return self._fill_backfill(session) or is_busy
 
     def send_document(self, session: Session, name: str, payload: bytes) -> int:
@@ -166,11 +175,18 @@ class Dispatch:
             return False
         share = 1 if self._refusals.is_careful else max(1, session.window - LIVE_RESERVE)
         for _ in range(BACKFILL_A_TURN):
-            if len(self.in_flight) >= share or self._refusals.is_barred("backfill") or self._is_paced():
+            if self._refusals.is_barred("backfill") or self._is_paced() or len(self.in_flight) >= share:
                 return False
-            if not (parcel := self._next_backfill(session)):
+            while len(self._press) < min(AHEAD, share - len(self.in_flight)):
+                if not (parcel := self._next_backfill(session)):
+                    break
+                if not session.compresses:
+                    self._send(session, parcel, self._encoder.message(parcel.records))
+                    return True
+                self._press.put(parcel, self._encoder.message(alike_together(parcel.records)))
+            if not (done := self._press.take()):
                 return False
-            self._send(session, parcel)
+            self._send(session, *done, encoding="gzip")
         return True
 
     def _is_paced(self) -> bool:
@@ -185,19 +201,14 @@ class Dispatch:
             return self.requests.take(size) or self.lanes.backfill(size)
         return self.lanes.backfill(size) or self.requests.take(size)
 
-    def _send(self, session: Session, parcel: Parcel) -> None:
-        encoding, topic = "", self.topic(parcel.lane)
-        if parcel.lane == "backfill" and session.compresses:
-            payload, encoding = compressed(self._encoder.message(alike_together(parcel.records))), "gzip"
-        else:
-            payload = self._encoder.message(parcel.records)
-        if parcel.lane == "backfill":
-            self._values.spend(parcel.values)
-            self._bytes.spend(len(payload))
-        limit = session.packet_limit - MESSAGE_MARGIN
+    def _send(self, session: Session, parcel: Parcel, payload: bytes, encoding: str = "") -> None:
+        topic, limit = self.topic(parcel.lane), session.packet_limit - MESSAGE_MARGIN
         if len(payload) > (limit if len(parcel.records) == 1 else min(limit, self._broker.message_bytes + 1000)):
             self._split(topic, parcel, session.packet_limit)
             return
+        if parcel.lane == "backfill":
+            self._values.spend(parcel.values)
+            self._bytes.spend(len(payload))
         mid = session.publish(topic, payload, encoding=encoding)
         self.in_flight[mid] = Sent(topic, parcel, None, monotonic_s())
 

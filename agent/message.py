@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from agent.spool import Stored
 
-LEVEL = 4
-"""With records of one instrument side by side 0.3 µs and 5.7 bytes a value; level 6 takes 0.8 µs for 5.3."""
+LEVEL = 5
+"""With records of one instrument side by side 0.44 µs and 5.98 bytes a value of 26; 4 takes 0.30 µs for 6.37, 6 takes
+0.76 µs for 5.91."""
 
 
 class Encoder:

@@ -76,7 +76,7 @@ class Publisher:
     def run(self) -> None:
         """Hold one session after the other until stopped."""
         reader = Reader(self._path)
-        spooled = self._spooled._replace(note=self._note)
+        spooled = self._spooled._replace(note=self._note, pressed=lambda: self._events.put(None))
         self._dispatch = Dispatch(self._station, self._broker, reader, spooled, self._troubles)
         while not self._is_stopping:
             try:
