@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HOUR_MS = 3_600_000
 GRACE_MS = 30_000
 """So long after an hour its last records are certainly stored."""
+HOURS_AT_ONCE = 10
 NOTE = "ledger"
 _VALID = ("ok", "manual")
 _HEAD = re.compile(r'"kind":"raw","instrument":"([^"\\]*)","values":\{')
@@ -43,6 +44,8 @@ class Shape(NamedTuple):
 class Tally:
     """What was counted of one instrument in one hour. Polls without any flag are counted as such, and only once."""
 
+    __slots__ = ("flags", "healthy", "measured", "not_asked", "polled")
+
     def __init__(self) -> None:
         self.polled = self.not_asked = 0
         self.healthy: Counter[tuple[str, ...]] = Counter()
@@ -52,7 +55,11 @@ class Tally:
     def poll(self, channels: tuple[str, ...], values: Iterable[Any], flags: Mapping[str, str]) -> None:
         """Count a poll of which something is to be said."""
         self.polled += 1
-        for channel, value in zip(channels, values, strict=False):
+        known = list(values)
+        if not flags and None not in known:
+            self.healthy[_kept(channels)] += 1
+            return
+        for channel, value in zip(channels, known, strict=False):
             self.measured[channel] += value is not None
             self.flags.setdefault(channel, Counter())[flags.get(channel, "ok")] += 1
 
@@ -151,10 +158,10 @@ class Ledger:
         return any(_is_over(hour, now_ms) for hour in self._spans)
 
     def close(self, moment: Moment) -> tuple[list[Record], list[Hour], str]:
-        """Give the ledgers of all hours that are over, where their records lie, and the note to store with them."""
+        """Give the ledgers of the oldest hours that are over, where the records lie, and the note to store with them."""
         records: list[Record] = []
         hours: list[Hour] = []
-        for hour in sorted(hour for hour in self._spans if _is_over(hour, moment.wall_ms)):
+        for hour in sorted(hour for hour in self._spans if _is_over(hour, moment.wall_ms))[:HOURS_AT_ONCE]:
             is_regular = self._spans[hour].is_sure and self._closed_to <= hour < moment.wall_ms
             if is_regular and self._closed_to and self._closed_to < hour:
                 hours.append(Hour(len(records), self._closed_to, hour, None, None))
@@ -250,6 +257,12 @@ def _slots(interval_s: float, from_ms: int, to_ms: int) -> int:
     """Count the multiples of an interval from one time to before another."""
     interval_ms = interval_s * 1000
     return int(-(-to_ms // interval_ms) - -(-from_ms // interval_ms))
+
+
+@lru_cache(maxsize=1024)
+def _kept(channels: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the same tuple each time: a week of hours that are counted at once must not hold names of its own."""
+    return channels
 
 
 @lru_cache(maxsize=1024)

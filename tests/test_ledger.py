@@ -1,6 +1,7 @@
 """Every record is in the ledger of its hour once, whatever restarts and steps of the clock come between."""
 
 import json
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -250,3 +251,29 @@ def test_the_ledgers_of_an_hour_add_up_to_what_is_stored_whatever_happens(tmp_pa
         clerk.spool.close()
     assert +counted == truth
     assert +polled == truth
+
+
+def test_a_week_of_hours_that_is_counted_at_once_costs_little_memory_and_is_written_in_pieces(tmp_path):
+    """A spool of an older version, or one that an untrusted clock held for long, is caught up at one go."""
+    names = [f"channel_{number:02d}" for number in range(20)]
+    with Spool(tmp_path / "spool.db") as spool:
+        for hour in range(168):
+            polls = [measured(f"sim{n:03d}", [Sample(name, 1.5) for name in names], at(hour * 3600)) for n in range(20)]
+            spool.commit(polls)
+        reader = Reader(tmp_path / "spool.db")
+        stored = reader.records(1, spool.newest, 1 << 40)
+        reader.close()
+    ledger = Ledger({f"sim{n:03d}": 60.0 for n in range(20)}, "", lambda *_: {})
+    tracemalloc.start()
+    for one in stored:
+        ledger.count_stored(one)
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < 4_000_000
+    pieces = []
+    while ledger.due(at(169 * 3600).wall_ms):
+        pieces.append(ledger.close(at(169 * 3600))[0])
+    assert [len(piece) for piece in pieces] == [10] * 16 + [8]
+    found = [json.loads(b"{" + record.body + b"}") for piece in pieces for record in piece]
+    assert [one["from"] for one in found] == sorted({one["from"] for one in found})
+    assert all(one["instruments"]["sim007"]["channels"]["channel_03"]["valid"] == 1 for one in found)
