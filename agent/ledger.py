@@ -158,7 +158,7 @@ class Ledger:
         return any(_is_over(hour, now_ms) for hour in self._spans)
 
     def close(self, moment: Moment) -> tuple[list[Record], list[Hour], str]:
-        """Give the ledgers of the oldest hours that are over, where the records lie, and the note to store with them."""
+        """Give ledgers of the oldest hours that are over, where their records lie, and the note to store with them."""
         records: list[Record] = []
         hours: list[Hour] = []
         for hour in sorted(hour for hour in self._spans if _is_over(hour, moment.wall_ms))[:HOURS_AT_ONCE]:

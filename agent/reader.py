@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
-from zlib import crc32
+from typing import TYPE_CHECKING
 
 from agent import database
 from agent.database import reading
 from agent.ranges import Ranges
 from agent.record import joined
+from agent.shape import Shape, shaped
 from agent.stored import DamagedRecord, Dating, Selection, SpoolError, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-_INSTRUMENT = re.compile(r'"kind":"raw","instrument":("(?:[^"\\]|\\.)*")')
 _NEVER_MS = 1 << 62
-_WAS, _UNSURE = b'"was":{', b'"clock":"unsure"'
 Row = tuple[int, int, int | None, int, bytes, int | None]
-
-
-class Shape(NamedTuple):
-    """What records have in common: the parts around their values, the checksum so far, the number of channels.
-
-    `instrument` is None where it stands in the body.
-    """
-
-    parts: list[bytes]
-    seed: int
-    values: int
-    instrument: str | None
 
 
 class Reader:
@@ -282,15 +267,6 @@ class Reader:
             middle = (first + last) // 2
             self._present(first, middle, found)
             self._present(middle + 1, last, found)
-
-
-def shaped(text: str) -> Shape:
-    """Take a shape apart; what a salvaged record says of its origin counts as no channel."""
-    parts = text.encode().split(b"\x1f")
-    origin = 1 + (_UNSURE in parts[1]) if parts[0].startswith(_WAS) and len(parts) > 1 else 0
-    found = _INSTRUMENT.search(text.replace("\x1f", ""))
-    instrument: Any = json.loads(found[1]) if found else None
-    return Shape(parts, crc32(text.encode()), max(1, len(parts) - 1 - origin), instrument)
 
 
 def _bounds(selection: Selection) -> tuple[int, int]:

@@ -123,7 +123,7 @@ class Spool:
         with storing(self._db, self.path):
             neighbour = next((d for d in database.datings(self._db) if d[1:] == (dating.first - 1, *dating[2:])), None)
             row = dating if neighbour is None else dating._replace(first=neighbour.first)
-            self._db.execute("INSERT OR REPLACE INTO dating VALUES (?, ?, ?, ?, ?, ?, ?)", with_crc(*_plain(row)))
+            self._db.execute("INSERT OR REPLACE INTO dating VALUES (?, ?, ?, ?, ?, ?, ?)", with_crc(*row.columns()))
             database.note(self._db, "held_from", "")
         self._held_from = 0
 
@@ -296,7 +296,3 @@ class Spool:
         beside.keep_id(self.path, self.id)
         self._mark = mark.Mark(self.path, self.id)
         self._mark.put(self.newest, self.newest, self._settled)
-
-
-def _plain(dating: Dating) -> tuple[int | None, ...]:
-    return tuple(None if value is None else int(value) for value in dating)

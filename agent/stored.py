@@ -38,6 +38,10 @@ class Dating(NamedTuple):
     earliest_ms: int | None
     latest_ms: int | None
 
+    def columns(self) -> tuple[int | None, ...]:
+        """Give it as it is stored."""
+        return tuple(None if value is None else int(value) for value in self)
+
 
 class Stored(NamedTuple):
     """A record as it is sent: its number, its time in UTC milliseconds, its doubt about that time, and its body.
