@@ -252,9 +252,13 @@ def _client(client_id: str, protocol: str, *, reconnect: bool = False) -> Client
 
 
 def _end_loop(client: Client) -> None:
-    """End paho's thread. It may end by itself while paho looks at it, and then paho finds None where it was."""
+    """End paho's thread and let go of its sockets, which would otherwise stay open until the collector comes by.
+
+    The thread may end by itself while paho looks at it, and then paho finds None where it was.
+    """
     with contextlib.suppress(AttributeError):
         client.loop_stop()
+    client.reinitialise()
 
 
 def _payload(message: MQTTMessage) -> bytes:

@@ -1,13 +1,19 @@
 """Live first, the backlog behind it, nothing delivered before its acknowledgement."""
 
+import gc
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+
 import pytest
 from brokers import Mosquitto, Platform
-from senders import CATALOG, Sender, delivered
+from senders import CATALOG, SETTINGS, Sender, delivered
 from waiting import until
 
 from agent import publisher as publisher_module
 from agent.demo.uplink import Uplink
 from agent.dispatch import Dispatch
+from agent.mqtt import Session
 from agent.record import measured
 from agent.spool import Dating, Reader
 from drivers.clock import now
@@ -236,3 +242,22 @@ def test_every_record_can_be_read_while_it_is_sent(spool, broker, platform):
     for message in platform.of("data"):
         for record in message.document["records"]:
             assert stored[record["seq"]] in message.payload
+
+
+def test_a_session_that_is_over_leaves_no_descriptor_behind(broker):
+    """The clients of paho lie in cycles of references, and the collector may not come by for days."""
+    descriptors, settings = Path("/proc/self/fd"), replace(SETTINGS, port=broker.port)
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(list(descriptors.iterdir()))
+        for turn in range(6):
+            session = Session(settings, SimpleQueue())
+            session.connect()
+            if turn % 2:
+                session.abandon()
+            else:
+                session.close()
+        assert len(list(descriptors.iterdir())) <= before
+    finally:
+        gc.enable()
