@@ -49,7 +49,7 @@ class Salvage:
 
     def __init__(self, spool: Path, todo: str) -> None:
         self._folder = spool.parent
-        self._jobs: list[dict[str, Any]] = json.loads(todo)
+        self._jobs: list[dict[str, Any]] = [_new_job("") | job for job in json.loads(todo)]
         self._wreck: Wreck | None = None
         self._finished: list[str] = []
 
@@ -93,6 +93,9 @@ class Salvage:
         for seq, row in found.items():
             with contextlib.suppress(*DAMAGE):
                 records.append(self._wreck.record(row, job["latest_ms"]))
+                if self._wreck.is_copy(row):
+                    job["moved_records"] += 1
+                    _extend(job["moved"], seq, seq)
                 job["latest_ms"] = self._wreck.sure_ms(row) or job["latest_ms"]
                 _lose(job, job["next"], seq - 1, pending=False)
                 job["next"] = seq + 1
@@ -120,7 +123,8 @@ class Salvage:
             records=job["copied"],
             lost=job["lost"],
             lost_records=job["lost_records"],
-            complete=wreck.knows_end and sum(last - first + 1 for first, last in job["lost"]) == job["lost_records"],
+            moved=job["moved"],
+            complete=wreck.knows_end and all(_count(job[what]) == job[f"{what}_records"] for what in ("lost", "moved")),
         )
 
 
@@ -143,7 +147,7 @@ def todo(spool: Path) -> dict[str, str]:
     known: dict[str, Any] = {}
     for file in files[-1:]:
         with contextlib.closing(Wreck(file)) as wreck, contextlib.suppress(*DAMAGE):
-            known = {job["kept_as"]: job for job in json.loads(wreck.noted(SALVAGE) or "[]")}
+            known = {job["kept_as"]: _new_job("") | job for job in json.loads(wreck.noted(SALVAGE) or "[]")}
     jobs = [known.get(file.name, _new_job(file.name)) for file in files]
     return {SALVAGE: json.dumps(jobs)} if jobs else {}
 
@@ -163,6 +167,8 @@ def _new_job(name: str) -> dict[str, Any]:
         "copied": 0,
         "lost": [],
         "lost_records": 0,
+        "moved": [],
+        "moved_records": 0,
         "pending": [],
         "failed": 0,
         "latest_ms": None,
@@ -192,6 +198,10 @@ def _extend(ranges: list[list[int]], first: int, last: int) -> None:
         ranges[-1][1] = last
     elif len(ranges) < _LOST_RANGES:
         ranges.append([first, last])
+
+
+def _count(ranges: list[list[int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
 
 
 def _marked(kept: Path) -> Path:

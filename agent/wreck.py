@@ -23,6 +23,7 @@ _SMALLEST_RECORD_BYTES = 16
 _LOOK_BACK = 200
 _TABLES, _COLUMNS = ("record", "shape", "acknowledged", "dating", "meta"), 5
 _NOT_CHECKED = 1 << 62
+_WAS = '"was":{'
 _ID = re.compile(rb"[0-9a-f]{32}")
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -110,7 +111,7 @@ class Wreck:
         _check_json(joined(text.encode().split(b"\x1f"), body) if number else body)
         at_ms, between = self._dated(seq, at_ms, elapsed_ms, latest_ms)
         iso(at_ms)
-        if text.startswith('"was":{'):  # it was salvaged before and keeps its first name
+        if text.startswith(_WAS):  # it was salvaged before and keeps its first name
             return Record(Moment(at_ms, 0), text, body)
         head = [
             f'"was":{{"spool":{json.dumps(self.id)},"seq":',
@@ -118,6 +119,10 @@ class Wreck:
         ]
         values = [str(seq).encode(), *([between.encode()] if between else []), body]
         return Record(Moment(at_ms, 0), SEPARATOR.join(head) + text, b"\x1f".join(values))
+
+    def is_copy(self, row: Row) -> bool:
+        """Say whether a record was itself salvaged from an earlier spool, whose name it keeps."""
+        return self._text(row).startswith(_WAS)
 
     def sure_ms(self, row: Row) -> int | None:
         """Give the time of a record if it is beyond doubt."""

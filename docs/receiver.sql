@@ -23,6 +23,8 @@ CREATE VIEW IF NOT EXISTS explained AS
     SELECT station, spool, body ->> 'first' AS first, body ->> 'last' AS last FROM record
     WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' IN ('dropped', 'damaged')
     UNION ALL SELECT station, body ->> 'spool', value ->> 0, value ->> 1 FROM record, json_each(body, '$.lost')
+    WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'event' = 'spool_salvaged'
+    UNION ALL SELECT station, body ->> 'spool', value ->> 0, value ->> 1 FROM record, json_each(body, '$.moved')
     WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'event' = 'spool_salvaged';
 
 -- The highest seq of each spool that anybody spoke of.

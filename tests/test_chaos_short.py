@@ -158,7 +158,7 @@ def test_judge_accepts_what_a_damaged_spool_lists_as_lost_and_nothing_else(case)
         case.poll(seq)
     del case.records[SPOOL, 3]
     damaged = {"seq": 1, "kind": "event", "event": "spool_damaged", "spool": SPOOL, "newest": 2}
-    salvaged = {"seq": 2, "kind": "event", "event": "spool_salvaged", "spool": SPOOL, "lost": [[3, 3]]}
+    salvaged = {"seq": 2, "kind": "event", "event": "spool_salvaged", "spool": SPOOL, "lost": [[3, 3]], "moved": []}
     case.records["new", 1] = Arrived(b"", damaged, 0.0)
     assert set(case.wrong(3)) == {"committed records that did not arrive", "seqs that nothing explains"}
     case.records["new", 2] = Arrived(b"", salvaged, 0.0)

@@ -107,7 +107,7 @@ GOOD_RECORDS = {
     },
     "spool salvaged": {
         "kind": "event", "event": "spool_salvaged", "kept_as": "spool.db.damaged-1", "spool": None, "records": 1000,
-        "lost": [[5, 9]], "lost_records": 5, "complete": True,
+        "lost": [[5, 9]], "lost_records": 5, "moved": [], "complete": True,
     },
 }  # fmt: skip
 BAD_RECORDS = {

@@ -161,7 +161,9 @@ def test_a_file_put_aside_while_an_earlier_one_is_unfinished_ends_both(path):
     found = bodies(path)
     names = [(one["was"]["spool"] == second, one["was"]["seq"]) for one in found if "was" in one]
     assert sorted(names) == sorted([(False, seq) for seq in range(1, 51)] + [(True, 21)])
-    assert [one["kept_as"][-1] for one in found if one.get("event") == "spool_salvaged"] == ["1", "2"]
+    said = [one for one in found if one.get("event") == "spool_salvaged"]
+    assert [one["kept_as"][-1] for one in said] == ["1", "2"]
+    assert [one["moved"] for one in said] == [[], [[1, 20]]], "copies of copies keep the name of the first spool"
     with Spool(path) as spool:
         assert spool.salvage is None
     condemn(path)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 SHOWN = 8
+DAMAGE = ("the spool flipped", "the spool zeroed", "the spool overwritten", "spool truncated")
 
 
 def options() -> argparse.Namespace:
@@ -60,6 +61,8 @@ def main() -> int:
     is_good = False
     world = World(folder, chosen.seed, receipts=chosen.delivered_by == "receipt", is_apart=is_apart)
     reference = Reference(folder, world.broker.port) if chosen.receiver else None
+    if reference is not None:
+        world.platform.also_stored = reference.ranges
     try:
         is_good = _run(world, chosen, reference)
     finally:
@@ -79,7 +82,11 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _run(world: World, chosen: argparse.Namespace, reference: Reference | None) -> bool:
-    run = Run(world, chosen.seconds, chosen.every, Choice(chosen.only, chosen.without))
+    without = chosen.without
+    if chosen.delivered_by == "acknowledgement":
+        print("left out: damage of the spool; what a broker acknowledged and forgot is gone with it")
+        without = [*without, *DAMAGE]
+    run = Run(world, chosen.seconds, chosen.every, Choice(chosen.only, without))
     for name in run.impossible:
         print(f"cannot be done here: {name}")
     run.go(is_shuffled=chosen.order == "random")

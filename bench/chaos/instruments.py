@@ -27,11 +27,15 @@ MOODS = (GOOD, "silent", "slow", "babble", *LIES)
 
 
 class Said(NamedTuple):
-    """One answer: when (UTC by the true clock, and monotonic), and whether it must never be believed."""
+    """One answer: when (UTC by the true clock, and monotonic) it was asked for, and whether it must never be believed.
+
+    `is_late`: it comes when the question has been given up, but a machine that stands still may not have noticed.
+    """
 
     at_s: float
     moment_s: float
     is_lie: bool
+    is_late: bool = False
 
 
 class Piece(NamedTuple):
@@ -55,7 +59,7 @@ class Instrument:
     def next_number(self) -> int:
         """Begin another answer."""
         number = len(self.said) + 1
-        self.said[number] = Said(time.time(), time.monotonic(), self.mood in LIES)
+        self.said[number] = Said(time.time(), time.monotonic(), self.mood in LIES, self.mood == "late")
         return number
 
     def found(self, values: Values) -> int | None:

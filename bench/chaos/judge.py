@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from agent.ranges import Ranges
 from agent.times import milliseconds
+from bench.chaos.instruments import TIMEOUT_S
 from bench.chaos.platform import digest
 
 if TYPE_CHECKING:
+    from bench.chaos.instruments import Said
     from bench.chaos.platform import Arrived, Key
     from bench.chaos.world import World
 
@@ -91,7 +93,7 @@ class Judge:
                 continue
             self.answers += 1
             said = instrument.said[number]
-            if said.is_lie:
+            if said.is_lie and not self._is_own_answer(one.body, said):
                 found.append(f"a lie: {what}")
             if owners.setdefault((instrument.name, number), self._origin(key, one)) != self._origin(key, one):
                 found.append(f"a second time: {what}; first {owners[instrument.name, number]}")
@@ -121,6 +123,17 @@ class Judge:
         offsets = self._world.station.clock.possible(moment_s, tolerance_s)
         return any(abs(at_s - said_s - offset_s) <= tolerance_s for offset_s in offsets)
 
+    def _is_own_answer(self, body: dict[str, Any], said: Said) -> bool:
+        """Say whether a late answer was taken by the very exchange that asked for it, while things stood still.
+
+        Then `at` lies in the middle between the question and the answer; the next question would be put a timeout later
+        at the earliest.
+        """
+        stalled_s = self._world.stalls.near_s(said.moment_s)
+        at_s = milliseconds(body["at"]) / 1000
+        offsets = self._world.station.clock.possible(said.moment_s, AT_TOLERANCE_S)
+        return said.is_late and stalled_s > 0 and any(-0.1 < at_s - said.at_s - one < TIMEOUT_S for one in offsets)
+
     def _origin(self, key: Key, one: Arrived) -> Key:
         was = one.body.get("was")
         return (was["spool"], was["seq"]) if was else key
@@ -132,7 +145,7 @@ class Judge:
         if what in {"dropped", "damaged"}:
             self._lose(home, body["first"], body["last"])
         elif what == "spool_salvaged":
-            for first, last in body["lost"]:
+            for first, last in [*body["lost"], *body["moved"]]:
                 self._lose(body["spool"] or self._world.observer.before(home), first, last)
 
     def _lose(self, spool: str, first: int, last: int) -> None:

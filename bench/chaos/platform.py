@@ -58,6 +58,8 @@ class Platform:
         self.state: dict[str, Any] = {}
         self._stored: dict[str, Ranges] = {}
         self._present = ""
+        self.also_stored: Callable[[str], Ranges] | None = None
+        """A receipt covers only what this has of a spool as well, if it is there."""
         self._asked = itertools.count(1)
         self._lock = threading.Lock()
         self._seen, self._receipts = seen, receipts
@@ -111,8 +113,11 @@ class Platform:
             if self._receipts and self._client.is_connected():
                 spool = self._present
                 with self._lock:
-                    stored = list(self._stored.get(spool, ()))[-1000:]
-                if stored:
+                    ranges = list(self._stored.get(spool, ()))
+                if self.also_stored is not None:
+                    others = self.also_stored(spool)
+                    ranges = [both for one in ranges for both in others.within(*one)]
+                if stored := ranges[-1000:]:
                     self._send("receipt", {"v": 1, "spool": spool, "stored": stored})
 
     def _message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.ranges import Ranges
 from bench.process import stop, wait_until
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class Reference:
         lacking = [f"{spool} {seq}" for spool, seq in sorted(due - self._stored())]
         code = self._process.poll()
         return [*([] if code is None else [f"it ended by itself with {code}"]), *lacking]
+
+    def ranges(self, spool: str) -> Ranges:
+        """Give what it has of a spool."""
+        return Ranges((seq, seq) for seq in sorted(seq for name, seq in self._stored() if name == spool))
 
     def close(self) -> None:
         """End it."""
