@@ -74,7 +74,7 @@ class Store:
 
     def report(self):
         """Print how complete each spool is, and the rates of each hour; says whether nothing is missing."""
-        for table in ("account", "missing", "absent", "short_hour", "rate", "malformed"):
+        for table in ("account", "summary", "missing", "unsure", "absent", "short_hour", "rate", "malformed"):
             rows = self.db.execute(f"SELECT * FROM {table}")
             for row in rows:
                 print(table, *(f"{name[0]}={value}" for name, value in zip(rows.description, row, strict=True)))

@@ -60,14 +60,27 @@ CREATE VIEW IF NOT EXISTS short_hour AS
     WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' = 'hour'
     GROUP BY 1, 2, 3 HAVING records > arrived;
 
--- Transmission rate of each instrument, valid-data rate of each channel; ledgers of one hour add up.
+-- Of each hour and channel in per cent: transmission rate (records that arrived), valid-data rate. Ledgers of an hour add up.
 CREATE VIEW IF NOT EXISTS rate AS
-    SELECT station, body ->> 'from' AS hour, one.key AS instrument, channel.key AS channel,
-        sum(one.value ->> 'expected') AS expected, sum(one.value ->> 'polled') AS polled,
-        ifnull(sum(channel.value ->> 'valid'), 0) AS valid
-    FROM record JOIN json_each(body, '$.instruments') AS one LEFT JOIN json_each(one.value, '$.channels') AS channel
-    WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' = 'hour'
-    GROUP BY 1, 2, 3, 4 HAVING expected > 0;
+    SELECT one.*, ifnull(arrived, 0) AS arrived, round(100.0 * ifnull(arrived, 0) / expected, 2) AS transmission,
+        round(100.0 * valid / expected, 2) AS valid_data FROM (
+        SELECT station, body ->> 'from' AS hour, one.key AS instrument, channel.key AS channel,
+            sum(one.value ->> 'expected') AS expected, sum(one.value ->> 'polled') AS polled,
+            ifnull(sum(channel.value ->> 'valid'), 0) AS valid
+        FROM record JOIN json_each(body, '$.instruments') AS one LEFT JOIN json_each(one.value, '$.channels') AS channel
+        WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' = 'hour'
+        GROUP BY 1, 2, 3, 4 HAVING expected > 0) AS one
+    LEFT JOIN (SELECT station, substr(at, 1, 13) AS begin, instrument, count(*) AS arrived FROM record
+        WHERE kind = 'raw' AND was IS NULL GROUP BY 1, 2, 3) AS there
+    ON (there.station, begin, there.instrument) = (one.station, substr(hour, 1, 13), one.instrument);
+
+CREATE VIEW IF NOT EXISTS summary AS
+    SELECT station, min(hour) AS since, round(100.0 * sum(arrived) / sum(expected), 2) AS transmission,
+        round(100.0 * sum(valid) / sum(expected), 2) AS valid_data FROM rate GROUP BY station;
+
+-- Damaged spools whose highest number the station does not know, or not every number that is lost.
+CREATE VIEW IF NOT EXISTS unsure AS SELECT station, body ->> 'spool' AS spool, body ->> 'lost_records' AS lost FROM record
+    WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'event' = 'spool_salvaged' AND NOT body ->> 'complete';
 
 CREATE VIEW IF NOT EXISTS account AS
     SELECT station, spool, newest, count(seq) AS received,

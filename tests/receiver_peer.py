@@ -116,4 +116,4 @@ def running(receiver):
     finally:
         receiver.is_stopping = True
         thread.join(10)
-        assert not failed
+        assert failed == []

@@ -214,6 +214,28 @@ def test_rates_are_those_of_the_ledger(store):
     assert rows == [("o3", None, 60, 0, 0), ("so2", "flow", 720, 718, 718), ("so2", "so2", 720, 720, 691)]
 
 
+def test_transmission_rate_counts_what_arrived_and_not_what_was_polled(store, capsys):
+    """Of four slots three were polled, two of these arrived, one of them twice as it was salvaged later."""
+    so2 = {"expected": 4, "polled": 3, "channels": {"so2": {"valid": 1}}}
+    first, second = (record(seq) | {"at": f"2026-11-24T10:00:0{seq}.000Z", "instrument": "so2"} for seq in (1, 2))
+    was = {"spool": OLD_SPOOL, "seq": 2}
+    take(store, message(first, second | {"seq": 9, "was": was}, hour(5, 3, 1, 3, so2=so2)))
+    rows = store.db.execute("SELECT instrument, arrived, transmission, valid_data FROM rate").fetchall()
+    assert rows == [("so2", 2, 50.0, 25.0)]
+    store.report()
+    assert (
+        "summary station=DL-001 since=2026-11-24T10:00:00.000Z transmission=50.0 valid_data=25.0"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_damaged_spool_whose_end_nobody_knows_is_in_the_report(store, capsys):
+    salvaged = record(9, kind="event", event="spool_salvaged", spool=OLD_SPOOL, lost=[], lost_records=0, moved=[])
+    take(store, message(salvaged | {"complete": False}, salvaged | {"seq": 10, "complete": True}))
+    store.report()
+    assert capsys.readouterr().out.count(f"unsure station=DL-001 spool={OLD_SPOOL} lost=0") == 1
+
+
 # ---- asking
 
 
