@@ -60,27 +60,36 @@ CREATE VIEW IF NOT EXISTS short_hour AS
     WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' = 'hour'
     GROUP BY 1, 2, 3 HAVING records > arrived;
 
--- Of each hour and channel in per cent: transmission rate (records that arrived), valid-data rate. Ledgers of an hour add up.
+-- Transmission and valid-data rate of each hour and channel, in percent and rounded down: 100 means all. Ledgers of one
+-- hour add up; where 0 is expected, a longer span that was taken for empty has these slots already.
 CREATE VIEW IF NOT EXISTS rate AS
-    SELECT one.*, ifnull(arrived, 0) AS arrived, round(100.0 * ifnull(arrived, 0) / expected, 2) AS transmission,
-        round(100.0 * valid / expected, 2) AS valid_data FROM (
+    SELECT one.*, ifnull(arrived, 0) AS arrived, 10000 * ifnull(arrived, 0) / expected / 100.0 AS transmission,
+        10000 * valid / expected / 100.0 AS valid_data FROM (
         SELECT station, body ->> 'from' AS hour, one.key AS instrument, channel.key AS channel,
             sum(one.value ->> 'expected') AS expected, sum(one.value ->> 'polled') AS polled,
             ifnull(sum(channel.value ->> 'valid'), 0) AS valid
         FROM record JOIN json_each(body, '$.instruments') AS one LEFT JOIN json_each(one.value, '$.channels') AS channel
-        WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' = 'hour'
-        GROUP BY 1, 2, 3, 4 HAVING expected > 0) AS one
+        WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' = 'hour' GROUP BY 1, 2, 3, 4) AS one
     LEFT JOIN (SELECT station, substr(at, 1, 13) AS begin, instrument, count(*) AS arrived FROM record
         WHERE kind = 'raw' AND was IS NULL GROUP BY 1, 2, 3) AS there
     ON (there.station, begin, there.instrument) = (one.station, substr(hour, 1, 13), one.instrument);
 
+-- All hours and instruments of a station, each slot once, and each value that was due; its own channels do not count.
 CREATE VIEW IF NOT EXISTS summary AS
-    SELECT station, min(hour) AS since, round(100.0 * sum(arrived) / sum(expected), 2) AS transmission,
-        round(100.0 * sum(valid) / sum(expected), 2) AS valid_data FROM rate GROUP BY station;
+    SELECT station, min(since) AS since, 10000 * sum(arrived) / sum(expected) / 100.0 AS transmission,
+        10000 * sum(valid) / sum(expected * channels) / 100.0 AS valid_data FROM (
+        SELECT station, min(hour) AS since, sum(expected) AS expected, sum(arrived) AS arrived, sum(valid) AS valid,
+            max(channels) AS channels FROM (
+            SELECT station, hour, instrument, max(expected) AS expected, max(arrived) AS arrived, sum(valid) AS valid,
+                count(*) AS channels FROM rate WHERE instrument <> 'station' GROUP BY 1, 2, 3)
+        GROUP BY station, instrument) GROUP BY station;
 
--- Damaged spools whose highest number the station does not know, or not every number that is lost.
-CREATE VIEW IF NOT EXISTS unsure AS SELECT station, body ->> 'spool' AS spool, body ->> 'lost_records' AS lost FROM record
-    WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'event' = 'spool_salvaged' AND NOT body ->> 'complete';
+-- Damaged spools of which not every lost number is known: there may have been more behind `newest`.
+CREATE VIEW IF NOT EXISTS unsure AS
+    SELECT record.station, body ->> 'spool' AS spool, body ->> 'lost_records' AS lost, newest AS unknown_behind
+    FROM record LEFT JOIN known ON (known.station, known.spool) = (record.station, body ->> 'spool')
+    WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'event' = 'spool_salvaged'
+    AND body ->> 'complete' = 0;
 
 CREATE VIEW IF NOT EXISTS account AS
     SELECT station, spool, newest, count(seq) AS received,

@@ -236,6 +236,58 @@ def test_a_damaged_spool_whose_end_nobody_knows_is_in_the_report(store, capsys):
     assert capsys.readouterr().out.count(f"unsure station=DL-001 spool={OLD_SPOOL} lost=0") == 1
 
 
+def test_the_report_says_behind_which_number_nobody_knows(store, capsys):
+    damaged = record(8, kind="event", event="spool_damaged", spool=OLD_SPOOL, newest=6)
+    salvaged = record(9, kind="event", event="spool_salvaged", spool=OLD_SPOOL, lost=[[1, 6]], lost_records=6)
+    take(store, message(damaged, salvaged | {"complete": False}))
+    store.report()
+    assert f"unsure station=DL-001 spool={OLD_SPOOL} lost=6 unknown_behind=6\n" in capsys.readouterr().out
+
+
+def polls(first, count, instrument="a", hour=10):
+    """Give the polls of one instrument, all in one hour."""
+    at = f"2026-11-24T{hour}:00:00.000Z"
+    return [record(seq, at=at) | {"instrument": instrument} for seq in range(first, first + count)]
+
+
+def figures(expected, polled, **valid):
+    channels = {channel: {"valid": count} for channel, count in valid.items()}
+    return {"expected": expected, "polled": polled, "channels": channels}
+
+
+def rates(store):
+    return store.db.execute("SELECT transmission, valid_data FROM summary").fetchone()
+
+
+def test_an_instrument_of_many_channels_weighs_no_more_than_its_slots(store):
+    lost = figures(100, 100, **dict.fromkeys("bcdefg", 100))
+    take(store, message(*polls(1, 100), hour(101, 200, 1, 100, a=figures(100, 100, a=100), many=lost)))
+    assert rates(store) == (50.0, 100.0)
+
+
+def test_the_channels_of_an_hour_without_any_poll_count_as_due(store):
+    silent = hour(12, 0, None, None, a=figures(10, 0)) | {"from": "2026-11-24T11:00:00.000Z"}
+    take(store, message(*polls(1, 10), hour(11, 10, 1, 10, a=figures(10, 10, b=10, c=10, d=10)), silent))
+    assert rates(store) == (50.0, 50.0)
+
+
+def test_all_but_one_is_less_than_100_percent(store):
+    take(store, message(*polls(1, 20_000), hour(20_002, 20_001, 1, 20_001, a=figures(20_001, 20_001, a=20_000))))
+    assert rates(store) == (99.99, 99.99)
+
+
+def test_records_dated_late_count_where_a_longer_span_expected_them(store):
+    empty = hour(1, 0, None, None, a=figures(300, 0)) | {"to": "2026-11-24T13:00:00.000Z"}
+    late = hour(102, 100, 2, 101, a=figures(0, 100, a=100)) | {"from": "2026-11-24T11:00:00.000Z"}
+    take(store, message(empty, *polls(2, 100, hour=11), late))
+    assert rates(store) == (33.33, 33.33)
+
+
+def test_the_station_s_own_channels_are_no_part_of_its_rates(store):
+    take(store, message(*polls(1, 10), hour(11, 10, 1, 10, a=figures(10, 10, a=10), station=figures(60, 0))))
+    assert rates(store) == (100.0, 100.0)
+
+
 # ---- asking
 
 
@@ -367,6 +419,36 @@ def test_rows_that_the_platform_lost_are_asked_of_the_real_daemon_and_come_back(
             daemon.stop()
             until(lambda: not ranges(store, spool=daemon_spool(store)) and store.report())
         assert "repeated" in printed(tmp_path)
+    finally:
+        daemon.close()
+        instrument.stop()
+
+
+def test_a_station_that_waits_for_receipts_has_delivered_everything_when_the_receiver_has_sent_them(
+    tmp_path, store, broker
+):
+    """The broker's acknowledgement of what a receiver has stored delivers nothing; its receipts deliver it all."""
+    instrument = TcpInstrument("tcp")
+    daemon = Daemon(tmp_path, broker.port, {"tcp": f'tcp = "127.0.0.1:{instrument.port}"'})
+    settings = daemon.folder / "station.toml"
+    settings.write_text(settings.read_text().replace("[broker]", '[broker]\ndelivered_by = "receipt"'))
+    try:
+        with listening(store, broker):
+            daemon.start()
+            until(lambda: store.db.execute("SELECT count(*) FROM record").fetchone()[0] > 30, 20)
+            daemon.stop()
+            assert list(daemon.stored()[1]) == []
+            daemon.instrument("tcp", 'driver = "peer"\nline = "tcp"\ninterval = "1h"\n')  # so that an end is in sight
+            daemon.start()
+            spool = daemon_spool(store)
+            until(lambda: len(seqs(store, spool)) == max(seqs(store, spool)) == daemon.stored()[0])
+            assert list(daemon.stored()[1]) == []
+        with listening(store, broker, receipts=True):
+            daemon.stop()
+            daemon.start()
+            until(lambda: list(daemon.stored()[1]) == [(1, daemon.stored()[0])], 30)
+        assert daemon.stored()[0] > 30
+        assert seqs(store, spool) == list(range(1, daemon.stored()[0] + 1))
     finally:
         daemon.close()
         instrument.stop()
