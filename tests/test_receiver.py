@@ -380,8 +380,8 @@ def test_it_survives_restarts_of_the_broker(store, broker, station):
 
 
 def test_two_of_a_group_share_the_load_and_have_everything_together(tmp_path, store, broker, station):
-    other = receiver.Store(tmp_path / "air.sqlite")
-    with listening(store, broker, "one", group="g"), listening(other, broker, "two", group="g"):
+    one, two = (receiver.Store(tmp_path / "air.sqlite") for _ in range(2))  # as processes have them
+    with listening(one, broker, "one", group="g"), listening(two, broker, "two", group="g"):
         until(lambda: broker.log().count("Sending SUBACK to") >= 3)
         for seq in range(1, 101):
             station.send("data", message(record(seq)))
@@ -389,7 +389,8 @@ def test_two_of_a_group_share_the_load_and_have_everything_together(tmp_path, st
     shares = [broker.log().count(f"Sending PUBLISH to {name}") for name in ("one", "two")]
     assert sum(shares) == 100
     assert min(shares) >= 10
-    other.db.close()
+    one.db.close()
+    two.db.close()
 
 
 # ---- with a real station
