@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bench.truth import Request
 
 EVERY_S = 10.0
+SETTLE_MOST_S = 120.0
 CALM_S = 20.0
 """Seconds without a fault before each measurement, so that two like moments are compared."""
 RSS_TOLERANCE_MB, TOLERANCE = 5.0, 2
@@ -75,6 +76,16 @@ class Soak:
             self._rest(min(end_s, begin_s + EVERY_S))
             assert self._workload.daemon is not None
             self.sizes.append(size(self._workload.daemon.pid))
+
+    def settle(self) -> None:
+        """Wait until every instrument is asked again (back-off may take a minute), so that two like moments compare."""
+        deadline = time.monotonic() + SETTLE_MOST_S
+        many = self._workload.options.instruments
+        while time.monotonic() < deadline:
+            self._workload.run_for(3.0)
+            now_ns = time.time_ns()
+            if len({one.instrument for one in self._workload.requests(now_ns - 3 * 10**9, now_ns)}) == many:
+                return
 
     def median(self, since: int) -> Size:
         """Give the median of each figure of the samples from that one on."""
@@ -147,9 +158,11 @@ def main() -> int:
         begin_ns = workload.warm_up()
         soak = Soak(workload, uplink, chosen.seed)
         soak.run(min(60.0, chosen.seconds / 3))
+        soak.settle()
         soak.run(CALM_S, is_calm=True)
         first, before = soak.median(-2), len(soak.sizes)
         soak.run(chosen.seconds - 60.0 if chosen.seconds > 180 else chosen.seconds / 2)
+        soak.settle()
         soak.run(CALM_S, is_calm=True)
         last = soak.median(-2)
         figures.show("samples of the daemon's size in between", len(soak.sizes) - before)
