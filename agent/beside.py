@@ -6,6 +6,10 @@ import contextlib
 import os
 from pathlib import Path
 
+from agent.mark import seal
+
+_BESIDE = ("-wal", "-shm", ".id", ".mark")
+
 
 def keep_id(spool: Path, spool_id: str) -> None:
     """Write the id into a file of its own: records salvaged from a file that lost it would be nobody's."""
@@ -26,14 +30,19 @@ def put_aside(spool: Path) -> Path | None:
     Killed in the middle, it is ended by the next call: the file itself goes last, and is condemned until then. None:
     it was gone already.
     """
+    is_begun, is_there, number = condemned(spool).exists(), spool.exists(), 1
     condemn(spool)
-    number = 1
-    while (aside := Path(f"{spool}.damaged-{number}")).exists():
+    seal(spool)
+    while any(Path(f"{spool}.damaged-{number}{end}").exists() for end in ("", ".salvaged")):
         number += 1
-    is_there = spool.exists()
-    for end in ("-wal", "-shm", ".id", ".mark", "") if is_there else ():
+    aside = Path(f"{spool}.damaged-{number}")
+    for end in _BESIDE if is_there else ():
         if (beside := Path(f"{spool}{end}")).exists():
             beside.rename(f"{aside}{end}")
+        elif not is_begun:  # of a file of that number that somebody removed
+            Path(f"{aside}{end}").unlink(missing_ok=True)
+    if is_there:
+        spool.rename(aside)
     condemned(spool).unlink(missing_ok=True)
     return aside if is_there else None
 

@@ -133,7 +133,7 @@ class Committer:
         newest = self._spool.newest
         if records or acknowledged or notes:
             self._committed_s = monotonic_s()
-            newest = self._store(records, acknowledged, held=not was_trusted, notes=notes)
+            newest = self._store(records, acknowledged, held=not was_trusted, notes=notes, damaged=damaged)
         for then in after:
             then()
         dated = self._timekeeper.settle(self._spool)
@@ -220,7 +220,7 @@ class Committer:
         return not batches and not self._spool.is_short_of_room()
 
     def _given_up(self, first: int, last: int) -> Record:
-        return ledger("damaged", now(), first=first, last=last, records=self._spool.drop_damaged(first, last))
+        return ledger("damaged", now(), first=first, last=last, records=self._spool.count(first, last))
 
     def _is_too_much(self) -> bool:
         return self._spool.used_bytes() > self._retention.size_bytes or self._spool.is_short_of_room()

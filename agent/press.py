@@ -24,6 +24,7 @@ class Pressing:
     def __init__(self, parcel: Parcel, message: bytes) -> None:
         self.parcel, self.message = parcel, message
         self.payload: bytes | None = None
+        self.error: Exception | None = None
 
 
 class Press:
@@ -51,7 +52,9 @@ class Press:
         self._work.put(self._line[-1])
 
     def take(self) -> tuple[Parcel, bytes] | None:
-        """Give the oldest message if it is ready."""
+        """Give the oldest message if it is ready. Raises what its compression raised."""
+        if self._line and (error := self._line[0].error):
+            raise error
         if not self._line or (payload := self._line[0].payload) is None:
             return None
         return self._line.popleft().parcel, payload
@@ -63,5 +66,8 @@ class Press:
     def _run(self) -> None:
         while True:
             one = self._work.get()
-            one.payload, one.message = compressed(one.message), b""
+            try:
+                one.payload, one.message = compressed(one.message), b""
+            except Exception as error:  # noqa: BLE001  the thread that takes it has a root that deals with it
+                one.error = error
             self._ready()

@@ -115,6 +115,9 @@ class Salvage:
             _note_lost(job, first, last)
         self.close()
         self._finished.append(job["kept_as"])
+        if job["lost_records"]:  # copies of what still stands in an older file may be among them
+            again = [_new_job(one["kept_as"]) if one["by_way_of"] == job["kept_as"] else one for one in self._jobs]
+            self._jobs[:] = again
         return event(
             "spool_salvaged",
             now(),
@@ -147,8 +150,9 @@ def todo(spool: Path) -> dict[str, str]:
     known: dict[str, Any] = {}
     for file in files[-1:]:
         with contextlib.closing(Wreck(file)) as wreck, contextlib.suppress(*DAMAGE):
-            known = {job["kept_as"]: _new_job("") | job for job in json.loads(wreck.noted(SALVAGE) or "[]")}
-    jobs = [known.get(file.name, _new_job(file.name)) for file in files]
+            noted = [_new_job("") | job for job in json.loads(wreck.noted(SALVAGE) or "[]")]
+            known = {job["kept_as"]: job | {"by_way_of": file.name} for job in noted}
+    jobs = [known.get(file.name, _new_job(file.name)) for file in reversed(files)]
     return {SALVAGE: json.dumps(jobs)} if jobs else {}
 
 
@@ -172,6 +176,7 @@ def _new_job(name: str) -> dict[str, Any]:
         "pending": [],
         "failed": 0,
         "latest_ms": None,
+        "by_way_of": None,
     }
 
 

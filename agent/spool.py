@@ -85,17 +85,20 @@ class Spool:
         notes: Mapping[str, str] = _NO_NOTES,
         hours: Sequence[Hour] = (),
         drop: Sequence[tuple[int, int]] = (),
+        damaged: Sequence[tuple[int, int]] = (),
     ) -> int:
         """Store records, acknowledgements and notes in one transaction; gives the newest seq.
 
         `held`: the clock is not trusted, so their time is not final. `hours`: which of the records are hour ledgers.
-        `drop`: ranges to delete and settle, of which the records tell.
+        `drop`, `damaged`: ranges to delete and settle, of which the records tell; see `drop_damaged`.
         """
         first, last = self.newest + 1, self.newest + len(records)
         if records:
             self._mark.put(self.newest, last, self._settled)
         with storing(self._db, self.path):
             self._drop(drop)
+            for span in damaged:
+                self._drop_damaged(*span)
             rows = [self._row(seq, record, held=held) for seq, record in enumerate(records, first)]
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", rows)
             for index, *span in hours:
@@ -187,9 +190,11 @@ class Spool:
         Numbers beyond the newest are not settled: such a number is itself what was damaged.
         """
         with storing(self._db, self.path):
-            if first <= self.newest:
-                self._acknowledge([(first, min(last, self.newest))])
-            return self._remove(first, last)
+            return self._drop_damaged(first, last)
+
+    def count(self, first: int, last: int) -> int:
+        """Count the records of a range."""
+        return int(self._rows("SELECT count(*) FROM record WHERE seq BETWEEN ? AND ?", first, last)[0][0])
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, unless somebody is reading it, and let others use it."""
@@ -235,6 +240,11 @@ class Spool:
         for first, last in ranges:
             self._remove(first, last)
 
+    def _drop_damaged(self, first: int, last: int) -> int:
+        if first <= self.newest:
+            self._acknowledge([(first, min(last, self.newest))])
+        return self._remove(first, last)
+
     def _remove(self, first: int, last: int) -> int:
         self._db.execute("DELETE FROM hour WHERE seq BETWEEN ? AND ?", (first, last))
         return self._db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (first, last)).rowcount
@@ -262,6 +272,10 @@ class Spool:
 
     def _opened(self) -> database.Connection:
         if condemned(self.path).exists():
+            self.set_aside = beside.put_aside(self.path)
+        elif (marked := mark.read(self.path)) and marked.given and not _size(self.path):
+            self.damage = f"it is gone; records up to {marked.given} were given"
+            self.path.touch()
             self.set_aside = beside.put_aside(self.path)
         try:
             return self._prepared()
@@ -296,3 +310,7 @@ class Spool:
         beside.keep_id(self.path, self.id)
         self._mark = mark.Mark(self.path, self.id)
         self._mark.put(self.newest, self.newest, self._settled)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

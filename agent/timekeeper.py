@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.boot import boot_id
 from agent.record import event
 from agent.spool import Dating
 from agent.times import iso, milliseconds
@@ -23,17 +23,6 @@ ASK_EVERY_S = 5.0
 _TIMESYNCD = Path("/run/systemd/timesync")
 _CHRONY = Path("/run/chrony/chronyd.pid")
 _SYNCHRONISED = ("Normal", "Insert second", "Delete second")
-
-
-def boot_id() -> str:
-    """Name this boot of the machine; inside the unit's sandbox it comes from the unit (`%b`)."""
-    from_unit = os.environ.get("STATIOND_BOOT_ID", "")
-    if from_unit:
-        return from_unit
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return "unknown"
 
 
 class Timekeeper:

@@ -52,13 +52,13 @@ class Wreck:
         whole = self._try(_all_acknowledged, None)
         rows = whole or self._small("acknowledged", 2)
         self._acknowledged = Ranges((first, last) for first, last in rows if 0 < first <= last < 1 << 53)
-        if marked and marked.settled:
+        if marked and marked.settled and whole is None:
             self._acknowledged.add(1, marked.settled)
         oldest, newest = self._end("ASC"), self._end("DESC")
         ends = [seq for seq in (newest, *(last for _, last in self._acknowledged)) if seq]
-        self.knows_end = marked is not None
+        self.knows_end = marked is not None and marked.is_last and marked.given >= max(ends, default=0)
         self.newest: int | None = max([*ends, *([marked.given] if marked else [])], default=None)
-        self._first = 1 if marked or whole is not None else oldest or 1
+        self._first = 1 if marked or whole is not None else oldest or 1  # what it settled is known by one or the other
         room = _size(path) // _SMALLEST_RECORD_BYTES
         last_acknowledged = max((last for _, last in self._acknowledged), default=0)
         end = self.newest if marked else newest

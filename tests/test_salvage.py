@@ -162,8 +162,8 @@ def test_a_file_put_aside_while_an_earlier_one_is_unfinished_ends_both(path):
     names = [(one["was"]["spool"] == second, one["was"]["seq"]) for one in found if "was" in one]
     assert sorted(names) == sorted([(False, seq) for seq in range(1, 51)] + [(True, 21)])
     said = [one for one in found if one.get("event") == "spool_salvaged"]
-    assert [one["kept_as"][-1] for one in said] == ["1", "2"]
-    assert [one["moved"] for one in said] == [[], [[1, 20]]], "copies of copies keep the name of the first spool"
+    assert [one["kept_as"][-1] for one in said] == ["2", "1"]
+    assert [one["moved"] for one in said] == [[[1, 20]], []], "copies of copies keep the name of the first spool"
     with Spool(path) as spool:
         assert spool.salvage is None
     condemn(path)
@@ -180,7 +180,8 @@ def copies_of_events(path):
 def test_a_crash_between_putting_aside_and_beginning_anew_forgets_nothing(path):
     with Spool(path) as spool:
         fill(spool, 5)
-    path.rename(f"{path}.damaged-1")
+    for end in (".id", ".mark", ""):
+        path.with_name(f"spool.db{end}").rename(f"{path}.damaged-1{end}")
     with Spool(path) as spool:
         drain(spool)
     assert sorted(copies(path)[0]) == [1, 2, 3, 4, 5]
@@ -274,6 +275,91 @@ def test_what_was_settled_is_not_told_as_lost_when_nothing_else_reads(path):
     assert (said["lost"], said["lost_records"], said["complete"]) == ([[41, 60]], 20, True)
 
 
+def test_an_unsynced_mark_of_an_earlier_boot_does_not_claim_to_know_the_end(path, monkeypatch):
+    """After a power cut it may be older than the spool; in the same boot, or after an orderly end, it is the last."""
+    crashed(path, 20)
+    stale = where(path).read_bytes()
+    monkeypatch.setenv("STATIOND_BOOT_ID", "another boot")
+    path.write_bytes(b"not a database " * 1000)
+    where(path).write_bytes(stale)
+    with Spool(path) as spool:
+        drain(spool)
+    _, (said,) = copies(path)
+    assert (said["lost"], said["complete"]) == ([[1, 20]], False)
+
+
+def test_a_mark_below_what_still_reads_does_not_claim_to_know_the_end(path):
+    with Spool(path) as spool:
+        fill(spool, 30)
+        spool_id = spool.id
+    with Mark(path, spool_id) as mark:
+        mark.put(10, 10, 0)
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    assert (len(was), said["complete"]) == (30, False)
+
+
+@pytest.mark.parametrize("remains", ["nothing", "an empty file"])
+def test_a_spool_that_is_gone_is_told_with_all_its_numbers(path, remains):
+    with Spool(path) as spool:
+        fill(spool, 50)
+        fill(spool, 1, first=51, acknowledged=[(1, 20)])
+    path.unlink()
+    if remains != "nothing":
+        path.touch()
+    with Spool(path) as spool:
+        assert "it is gone" in spool.damage
+        drain(spool)
+    _, (said,) = copies(path)
+    assert (said["lost"], said["complete"]) == ([[21, 51]], True)
+
+
+def test_records_that_were_given_up_before_the_spool_fell_back_are_copied_all_the_same(path):
+    """What told of them is gone with the log, so their file is the last that has them."""
+    with Spool(path) as spool:
+        fill(spool, 100)
+    old = path.read_bytes()
+    with Spool(path) as spool:
+        spool.commit([record(101)], drop=[(1, 20)])
+    path.write_bytes(old)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    assert (sorted(was), said["lost"]) == (list(range(1, 101)), [[101, 101]])
+
+
+def test_copies_that_are_lost_on_the_way_are_taken_from_the_first_file_again(path):
+    with Spool(path) as spool:
+        fill(spool, 300)
+        first = spool.id
+    condemn(path)
+    with Spool(path) as spool:
+        batch = spool.salvage.batch(100)
+        spool.commit(batch.records, notes=batch.notes)
+        page = spool._db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record'").fetchone()[0]
+    overwrite(path, page)
+    with Spool(path) as spool:
+        drain(spool)
+    found = [one["was"]["seq"] for one in bodies(path) if "was" in one and one["was"]["spool"] == first]
+    assert set(found) == set(range(1, 301))
+
+
+def test_what_is_left_of_a_damaged_file_that_was_removed_does_not_stand_for_another(path):
+    for end in (".salvaged", "-wal"):
+        with Spool(path) as spool:
+            fill(spool, 40)
+        condemn(path)
+        path.with_name(f"spool.db.damaged-1{end}").write_bytes(b"left over")
+        with Spool(path) as spool:
+            drain(spool)
+        was, _ = copies(path)
+        assert len(was) == 40
+        for file in path.parent.glob("spool.db*"):
+            file.unlink()
+
+
 def test_a_mark_that_claims_too_little_is_no_damage(path):
     """After a power cut it may be half a minute old."""
     with Spool(path) as spool:
@@ -283,15 +369,15 @@ def test_a_mark_that_claims_too_little_is_no_damage(path):
         mark.put(2, 3, 0)
     with Spool(path) as spool:
         assert (spool.set_aside, spool.newest) == (None, 5)
-    assert read(path) == (spool_id, 5, 5, 0)
+    assert read(path) == (spool_id, 5, 5, 0, True)
 
 
-@pytest.mark.parametrize("spoil", range(94))
+@pytest.mark.parametrize("spoil", range(103))
 def test_a_mark_that_was_damaged_is_no_mark(path, spoil):
     with Mark(path, "5d05e550e2c24d74a80201a3880d3d99") as mark:
         mark.put(1, 22, 333)
     data = bytearray(where(path).read_bytes())
-    assert read(path) == ("5d05e550e2c24d74a80201a3880d3d99", 1, 22, 333)
+    assert read(path) == ("5d05e550e2c24d74a80201a3880d3d99", 1, 22, 333, True)
     if spoil < len(data):
         data[spoil] ^= 1 << spoil % 8
     else:
