@@ -97,8 +97,8 @@ class Spool:
             self._mark.put(self.newest, last, self._settled)
         with storing(self._db, self.path):
             self._drop(drop)
-            for span in damaged:
-                self._drop_damaged(*span)
+            for first_damaged, last_damaged in damaged:
+                self._drop_damaged(first_damaged, last_damaged)
             rows = [self._row(seq, record, held=held) for seq, record in enumerate(records, first)]
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", rows)
             for index, *span in hours:

@@ -32,6 +32,7 @@ class Judge:
     def __init__(self, world: World, due: dict[str, int]) -> None:
         self._world, self._due = world, due
         self._arrived: dict[Key, Arrived] = dict(world.platform.records)
+        self._committed = dict(world.observer.committed)
         self.salvaged: dict[Key, Key] = {}
         self.lost: dict[str, Ranges] = {}
         self.answers = 0
@@ -55,7 +56,7 @@ class Judge:
     def not_arrived(self) -> list[str]:
         """Give what is committed, but neither there, nor salvaged, nor explained."""
         bodies = self._world.observer.bodies
-        due = [key for key in self._world.observer.committed if key[1] <= self._due.get(key[0], 0)]
+        due = [key for key in self._committed if key[1] <= self._due.get(key[0], 0)]
         missing = [key for key in due if not self._is_accounted(key)]
         return [f"{key[0]} {key[1]}: {bodies[key].decode()}" for key in missing]
 
@@ -68,7 +69,7 @@ class Judge:
     def changed(self) -> list[str]:
         """Arrived, but with other bytes than the disk had."""
         found = []
-        for key, known in self._world.observer.committed.items():
+        for key, known in self._committed.items():
             one = self._arrived.get(key)
             if one is not None and one.digest != known:
                 found.append(f"{key}: {json.dumps(one.body)}; committed: {self._world.observer.bodies[key].decode()}")
@@ -160,4 +161,4 @@ class Judge:
         one = self._arrived[self.salvaged[key]]
         body = {name: value for name, value in one.body.items() if name != "was"} | {"seq": key[1]}
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        return digest(text) == self._world.observer.committed[key]
+        return digest(text) == self._committed[key]

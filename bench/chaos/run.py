@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.ranges import Ranges
 from bench.chaos import broker_faults, daemon_faults, disk_faults, instrument_faults, network_faults, platform_faults
 from bench.chaos.faults import ALL
 from bench.process import wait_until
@@ -135,9 +136,16 @@ class Run:
         """Say whether what was committed when the faults ended has arrived, and nothing else is owed."""
         missing = self._world.platform.missing
         present = self._world.observer.spool_id
-        is_there = not missing(present, self.due.get(present, 0))
+        gaps = missing(present, self.due.get(present, 0))
+        is_there = not any(self._given_up(present).missing(*gap) for gap in gaps)
         is_asked = self._world.platform.state.get("delivery", {}).get("requests")
         return is_there and not is_asked and not self._watches and self._is_salvaged()
+
+    def _given_up(self, spool: str) -> Ranges:
+        """Give what the station says it had to give up of a spool."""
+        told = [one.body for key, one in list(self._world.platform.records.items()) if key[0] == spool]
+        given_up = [body for body in told if body.get("ledger") in {"dropped", "damaged"} and "was" not in body]
+        return Ranges((body["first"], body["last"]) for body in given_up)
 
     def _is_salvaged(self) -> bool:
         kept = [file for file in self._world.disk.glob("*.damaged-*") if file.suffix[-1].isdigit()]
