@@ -4,7 +4,7 @@ Each instrument is asked once in 60 s. Each channel has a level of 1 to 400 (ppb
 it. Every fifth is a concentration: its steps are drawn from a normal distribution of 1 % of the level, at least 0.02.
 The others are what an analyzer says of itself (temperatures, pressures, flows, voltages): 0.05 %. Every step also goes
 back by a hundredth of the distance from the level. The value is rounded to float32, all of whose 24 bits are in use,
-and written as the drivers write it, with 7 to 9 digits and no channel constant: the worst case for compression. The
+and written as the drivers write it, with 7 to 9 digits and no channel constant, which is hard to compress. The
 same `seed` makes the same values.
 """
 
