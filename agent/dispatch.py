@@ -175,9 +175,10 @@ class Dispatch:
             return False
         share = 1 if self._refusals.is_careful else max(1, session.window - LIVE_RESERVE)
         for _ in range(BACKFILL_A_TURN):
-            if self._refusals.is_barred("backfill") or self._is_paced() or len(self.in_flight) >= share:
+            room = min(share - self._backfill_in_flight(), session.window - len(self.in_flight))
+            if self._refusals.is_barred("backfill") or self._is_paced() or room <= 0:
                 return False
-            while len(self._press) < min(AHEAD, share - len(self.in_flight)):
+            while len(self._press) < min(AHEAD, room):
                 if not (parcel := self._next_backfill(session)):
                     break
                 if not session.compresses:
@@ -188,6 +189,10 @@ class Dispatch:
                 return False
             self._send(session, *done, encoding="gzip")
         return True
+
+    def _backfill_in_flight(self) -> int:
+        """Count what is on its way of the backlog; live messages, which never cease, must not take its share."""
+        return sum(sent.parcel is not None and sent.parcel.lane == "backfill" for sent in self.in_flight.values())
 
     def _is_paced(self) -> bool:
         return bool(self._values.wait_s() or self._bytes.wait_s())
@@ -257,7 +262,12 @@ class Dispatch:
 
     def _suspect(self, backlog: list[Parcel]) -> None:
         """Send more carefully after sessions that end with the backlog on its way, one after the other."""
-        if self._refusals.session_lost(sum(len(parcel.records) for parcel in backlog)) and not backlog[0].request:
+        if not self._refusals.session_lost(sum(len(parcel.records) for parcel in backlog)):
+            return
+        if backlog[0].request:
+            self.requests.pass_over(backlog[0])
+            self._troubles.set_aside(self.topic("backfill"), backlog[0].first, 0)
+        else:
             self.lanes.set_aside.add(backlog[0].first, backlog[0].last)
             self._troubles.set_aside(self.topic("backfill"), backlog[0].first, 0)
 

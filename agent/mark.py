@@ -1,10 +1,10 @@
 """The high-water mark of a spool: the numbers it has given, in a small file beside it.
 
 A database that lost its end (a worn card, a log that no longer reads, an older copy put in its place) does not know
-that there was more. The mark does, so a number is never given twice, and what is lost can be named. It is written
-before and after each commit and not synced: killed processes lose nothing of it, a power cut up to half a minute. An
-old one claims too little; whether it is the last is known only in the boot that wrote it, or once it was sealed: in an
-orderly end, or when its spool is put aside in that boot.
+that there was more. The mark does, so numbers are not given twice, and what is lost can be named. It is written before
+and after each commit and not synced: killed processes lose nothing of it, a power cut up to half a minute. An old one
+claims too little, and then a log that lost its end in that cut as well goes unnoticed. Whether it is the last is known
+only in the boot that wrote it, or once it was sealed: in an orderly end, or when its spool is put aside in that boot.
 """
 
 from __future__ import annotations

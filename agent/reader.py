@@ -50,10 +50,10 @@ class Reader:
             return database.newest(self._db)
 
     def newest_at_ms(self) -> int | None:
-        """Give the time of the newest record, or None if there is none or its time is held back."""
+        """Give the time of the newest record, or None if there is none or its time is held back or in doubt."""
         newest = self.newest()
         found = self.records(newest, newest, 0)
-        return found[0].at_ms if found else None
+        return found[0].at_ms if found and found[0].doubt is None else None
 
     def exists(self, first: int, last: int) -> bool:
         """Say whether any record of that range is still there."""

@@ -143,6 +143,13 @@ class Requests:
         request.on_the_way.pop(parcel.first, None)
         self._end_if_done(request)
 
+    def pass_over(self, parcel: Parcel) -> None:
+        """Go on behind a record that ends every session in which it is sent; it is not counted as sent."""
+        request: Request = parcel.request
+        request.place = max(request.place, parcel.last + 1)
+        self._end_if_done(request)
+        self._keep(lambda: None)
+
     def session_lost(self) -> None:
         """Take back what was on its way."""
         for request in self.open.values():

@@ -7,6 +7,7 @@ put aside, and a new one begun.
 
 from __future__ import annotations
 
+import os
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _FOR_EVER_MS = 1 << 62
+_PAGE_BYTES = 4096
 _NO_NOTES: Mapping[str, str] = {}
 
 
@@ -276,6 +278,7 @@ class Spool:
         elif (marked := mark.read(self.path)) and marked.given and not _size(self.path):
             self.damage = f"it is gone; records up to {marked.given} were given"
             self.path.touch()
+            os.truncate(self.path, _PAGE_BYTES)  # beside an empty file SQLite would delete the log
             self.set_aside = beside.put_aside(self.path)
         try:
             return self._prepared()

@@ -59,7 +59,7 @@ class Wreck:
         self.knows_end = marked is not None and marked.is_last and marked.given >= max(ends, default=0)
         self.newest: int | None = max([*ends, *([marked.given] if marked else [])], default=None)
         self._first = 1 if marked or whole is not None else oldest or 1  # what it settled is known by one or the other
-        room = _size(path) // _SMALLEST_RECORD_BYTES
+        room = (_size(path) + _size(Path(f"{path}-wal"))) // _SMALLEST_RECORD_BYTES
         last_acknowledged = max((last for _, last in self._acknowledged), default=0)
         end = self.newest if marked else newest
         self._last = min(end or 1 << 53, max(self._first, last_acknowledged) + room) if columns else 0

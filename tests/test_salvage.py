@@ -360,6 +360,37 @@ def test_what_is_left_of_a_damaged_file_that_was_removed_does_not_stand_for_anot
             file.unlink()
 
 
+def test_records_that_stand_in_the_log_alone_are_copied_however_small_the_file_is(path):
+    spool = Spool(path)
+    for first in range(1, 1001, 250):
+        fill(spool, 250, first=first)
+    files = {file: file.read_bytes() for file in path.parent.glob("spool.db*")}
+    spool.close()
+    for file, data in files.items():
+        file.write_bytes(data)
+    assert path.stat().st_size < 10_000
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    assert (len(was), said["lost"]) == (1000, [])
+
+
+def test_the_log_of_a_spool_that_was_emptied_is_read(path):
+    spool = Spool(path)
+    fill(spool, 100)
+    log = path.with_name("spool.db-wal").read_bytes()
+    marked = where(path).read_bytes()
+    spool.close()
+    path.write_bytes(b"")
+    path.with_name("spool.db-wal").write_bytes(log)
+    where(path).write_bytes(marked)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    assert (len(was), said["lost"], said["complete"]) == (100, [], True)
+
+
 def test_a_mark_that_claims_too_little_is_no_damage(path):
     """After a power cut it may be half a minute old."""
     with Spool(path) as spool:

@@ -466,3 +466,12 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_it_had_committed(path)
         assert newest % 7 == 0, "a transaction is there as a whole"
     assert [one.seq for one in found] == list(range(1, newest + 1))
     assert [value(one)["so2"] for one in found] == list(range(1, newest + 1))
+
+
+def test_a_newest_record_whose_time_is_in_doubt_dates_nothing(spool, path):
+    fill(spool, 1)
+    spool.commit([record(2, wall_ms=START_MS + 86_400_000)], held=True)
+    spool.date(Dating(2, 2, None, unsure=True, earliest_ms=START_MS, latest_ms=None))
+    reader = Reader(path)
+    assert reader.newest_at_ms() is None
+    reader.close()
