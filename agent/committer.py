@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.ledger import NOTE as LEDGER
 from agent.ledger import Ledger
+from agent.ranges import Ranges
 from agent.reader import Reader
 from agent.record import ledger
 from agent.soundness import unacknowledged
@@ -126,8 +127,8 @@ class Committer:
             notes, self._notes = self._notes, {}
             after, self._after = self._after, []
             damaged, self._damaged = self._damaged, []
-        for first, last in damaged:
-            records.append(self._given_up(first, last))
+        damaged = list(Ranges(damaged))  # both lanes, requests and the ledger may have come upon the same
+        records += [self._given_up(*one) for one in damaged if self._spool.count(*one)]
         was_trusted = self._timekeeper.is_trusted
         self._timekeeper.trusted()
         newest = self._spool.newest

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MESSAGE_MARGIN = 1024
 """Bytes of a packet that are not its message: topic and properties."""
 BACKFILL_A_TURN = 50
+BACKFILL_AT_LEAST_EVERY_S = 10.0
+"""So long live messages may fill the window: then one place is kept for the backlog."""
 REPLIES_MOST = 100
 COMPRESSES_TO = 3
 """A compressed message may hold so many times more; what does not fit all the same is halved."""
@@ -79,6 +81,7 @@ class Dispatch:
         self._replies: deque[dict[str, Any]] = deque(maxlen=REPLIES_MOST)
         self._awaited: deque[tuple[float, int, int]] = deque()
         self._turn_of_requests = False
+        self._backfill_s = monotonic_s()
         self._heard_s = monotonic_s()
         self._has_worked = self._has_answered = False
 
@@ -88,7 +91,7 @@ class Dispatch:
 
     def begin(self, session: Session) -> None:
         """Begin a session: nothing is on its way."""
-        self._heard_s = monotonic_s()
+        self._heard_s = self._backfill_s = monotonic_s()
         self._has_worked = self._has_answered = False
         self.lanes.begin_session(min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN))
 
@@ -118,7 +121,8 @@ class Dispatch:
         self._answer(session)
         if self._refusals.is_barred("data"):
             self.lanes.pass_by_live()
-        while len(self.in_flight) < session.window and (parcel := self.lanes.live()):
+        room = session.window - self._is_backfill_starving()
+        while len(self.in_flight) < room and (parcel := self.lanes.live()):
             self._send(session, parcel, self._encoder.message(parcel.records))
         return self._fill_backfill(session) or is_busy
 
@@ -175,7 +179,10 @@ class Dispatch:
             return False
         share = 1 if self._refusals.is_careful else max(1, session.window - LIVE_RESERVE)
         for _ in range(BACKFILL_A_TURN):
-            room = min(share - self._backfill_in_flight(), session.window - len(self.in_flight))
+            on_its_way = self._backfill_in_flight()
+            room = min(share - on_its_way, session.window - len(self.in_flight))
+            if on_its_way or room > 0:
+                self._backfill_s = monotonic_s()
             if self._refusals.is_barred("backfill") or self._is_paced() or room <= 0:
                 return False
             while len(self._press) < min(AHEAD, room):
@@ -193,6 +200,10 @@ class Dispatch:
     def _backfill_in_flight(self) -> int:
         """Count what is on its way of the backlog; live messages, which never cease, must not take its share."""
         return sum(sent.parcel is not None and sent.parcel.lane == "backfill" for sent in self.in_flight.values())
+
+    def _is_backfill_starving(self) -> bool:
+        """Say whether live messages alone have filled a small window for so long that a place must be kept free."""
+        return monotonic_s() - self._backfill_s > BACKFILL_AT_LEAST_EVERY_S
 
     def _is_paced(self) -> bool:
         return bool(self._values.wait_s() or self._bytes.wait_s())

@@ -126,7 +126,7 @@ class Publisher:
             self._wait(random() * min(STEADY_PAUSE_S, self._broker.reconnect_max_s))  # noqa: S311  guards no secret
         finally:
             self._current = None
-            self._dispatch.end(is_lost=is_lost and not self._troubles.is_steady)
+            self._dispatch.end(is_lost=is_lost)
 
     def _listens_to(self) -> list[str]:
         topics = ["command", "receipt"] if self._broker.waits_for_receipt else ["command"]

@@ -64,6 +64,11 @@ class Ranges:
         follower = bisect_right(self._firsts, first)
         return first, min(last, self._firsts[follower] - 1) if follower < len(self._firsts) else last
 
+    def around(self, number: int) -> tuple[int, int]:
+        """Give the range that a number of the set is in."""
+        place = bisect_right(self._firsts, number) - 1
+        return self._firsts[place], self._lasts[place]
+
     def missing(self, first: int, last: int) -> int:
         """Count the numbers within the bounds that are not in the set."""
         return max(0, last - first + 1) - sum(max(0, min(last, b) - max(first, a) + 1) for a, b in self)

@@ -252,12 +252,12 @@ class Spool:
         return self._db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (first, last)).rowcount
 
     def _acknowledge(self, ranges: Sequence[tuple[int, int]]) -> None:
-        if ranges:
-            for first, last in ranges:
-                self.acknowledged.add(first, last)
-            self._db.execute("DELETE FROM acknowledged")
-            rows = [with_crc(first, last) for first, last in self.acknowledged]
-            self._db.executemany("INSERT INTO acknowledged VALUES (?, ?, ?)", rows)
+        for first, last in ranges:
+            self.acknowledged.add(first, last)
+        changed = {self.acknowledged.around(first) for first, _ in ranges}
+        self._db.executemany("DELETE FROM acknowledged WHERE first BETWEEN ? AND ?", changed)
+        rows = [with_crc(first, last) for first, last in changed]
+        self._db.executemany("INSERT INTO acknowledged VALUES (?, ?, ?)", rows)
 
     @property
     def _settled(self) -> int:

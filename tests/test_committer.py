@@ -1,9 +1,10 @@
 """What pollers hand over is on disk within the commit interval, and the spool stays within its bounds."""
 
 import json
+import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from waiting import until
 
@@ -225,6 +226,20 @@ def test_ledgers_are_given_up_only_when_nothing_else_is_left(spool, path):
     assert stored(path)[0].seq == 1
     spool.drop_unsent()
     assert stored(path) == []
+
+
+def test_a_damaged_record_is_told_once_whoever_comes_upon_it(spool, path):
+    spool.commit([record(number) for number in range(10)])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE record SET body = x'00' WHERE seq = 5")
+    committer, _ = make(spool)
+    committer.damaged(5, 5)
+    committer.damaged(5, 5)
+    committer.commit()
+    committer.damaged(5, 5)
+    committer.commit()
+    told = [json.loads(b"{" + one.body + b"}") for one in stored(path)[9:]]
+    assert [(one["ledger"], one["first"], one["last"], one["records"]) for one in told] == [("damaged", 5, 5, 1)]
 
 
 CONFIG = """\

@@ -8,6 +8,7 @@ import pytest
 from senders import SETTINGS
 from waiting import until
 
+from agent import dispatch as dispatch_module
 from agent.dispatch import Dispatch, Spooled
 from agent.mqtt import Acknowledged
 from agent.reader import Reader
@@ -107,3 +108,25 @@ def test_a_record_that_ends_every_session_is_passed_over_in_a_request_too(spool)
         assert any(session() for _ in range(40))
         until(lambda: session() and "done" in replies)
         assert arrived == set(range(1, 61)) - {30}
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_even_the_smallest_window_keeps_a_place_for_the_backlog_now_and_then(spool, monkeypatch, window):
+    now_s = [1000.0]
+    monkeypatch.setattr(dispatch_module, "monotonic_s", lambda: now_s[0])
+    with dispatch(spool) as one:
+        measure(spool, one, 40)
+        wire, heard = begin(one, window), 1
+        for _ in range(300):
+            now_s[0] += 1
+            measure(spool, one, 1)
+            one.fill(wire)
+            measure(spool, one, 1)
+            while len(wire.sent) > heard:  # there is always something live to take the place that becomes free
+                heard += 1
+                one.acknowledged(Acknowledged(wire, heard, 0, ""))
+                if len(wire.sent) - heard < window - 1:
+                    break
+            one.fill(wire)
+        assert one.lanes.settled.missing(1, 40) == 0
+        assert one.lanes.newest - max(last for _, last in one.lanes.settled) < 40, "and live goes on"

@@ -475,3 +475,15 @@ def test_a_newest_record_whose_time_is_in_doubt_dates_nothing(spool, path):
     reader = Reader(path)
     assert reader.newest_at_ms() is None
     reader.close()
+
+
+def test_one_acknowledgement_among_thousands_of_ranges_writes_only_what_it_changes(spool, path):
+    """A request of one instrument over a long backlog leaves as many ranges as it has records."""
+    fill(spool, 9_000)
+    spool.commit([], [(seq, seq) for seq in range(1, 9_000, 3)])
+    changes = spool._db.total_changes
+    spool.commit([], [(2, 2), (5, 6)])
+    assert spool._db.total_changes - changes <= 6
+    assert list(spool.acknowledged)[:3] == [(1, 2), (4, 7), (10, 10)]
+    with closing(Reader(path)) as reader:
+        assert list(reader.acknowledged()) == list(spool.acknowledged)
