@@ -30,12 +30,10 @@ def put_aside(spool: Path) -> Path | None:
     Killed in the middle, it is ended by the next call: the file itself goes last, and is condemned until then. None:
     it was gone already.
     """
-    is_begun, is_there, number = condemned(spool).exists(), spool.exists(), 1
+    is_begun, is_there = condemned(spool).exists(), spool.exists()
     condemn(spool)
     seal(spool)
-    while any(Path(f"{spool}.damaged-{number}{end}").exists() for end in ("", ".salvaged")):
-        number += 1
-    aside = Path(f"{spool}.damaged-{number}")
+    aside = _next_name(spool)
     for end in _BESIDE if is_there else ():
         if (beside := Path(f"{spool}{end}")).exists():
             beside.rename(f"{aside}{end}")
@@ -47,6 +45,21 @@ def put_aside(spool: Path) -> Path | None:
     return aside if is_there else None
 
 
+def put_aside_replaced(spool: Path, size_bytes: int) -> None:
+    """Keep what tells of a spool whose file was replaced by another one: empty, with its id and its mark."""
+    aside = _next_name(spool)
+    with aside.open("wb") as file:
+        file.truncate(size_bytes)
+    for end in (".id", ".mark"):
+        if (beside := Path(f"{spool}{end}")).exists():
+            beside.rename(f"{aside}{end}")
+
+
+def marked(spool: Path) -> list[Path]:
+    """Give the files that were put aside and left a mark, themselves there or not."""
+    return [Path(str(file).removesuffix(".mark")) for file in spool.parent.glob(f"{spool.name}.damaged-*.mark")]
+
+
 def condemn(spool: Path) -> None:
     """Have a spool put aside when it is opened next: damage deep in a file shows only when it is read."""
     with contextlib.suppress(OSError):
@@ -56,3 +69,10 @@ def condemn(spool: Path) -> None:
 def condemned(spool: Path) -> Path:
     """Give the file that says so."""
     return Path(f"{spool}.condemned")
+
+
+def _next_name(spool: Path) -> Path:
+    number = 1
+    while any(Path(f"{spool}.damaged-{number}{end}").exists() for end in ("", ".salvaged")):
+        number += 1
+    return Path(f"{spool}.damaged-{number}")

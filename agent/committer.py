@@ -213,7 +213,10 @@ class Committer:
             batches -= 1
         while batches and self._is_too_much():
             batches -= 1
-            if self._spool.trim_acknowledged(None):
+            is_short = self._spool.is_short_of_room()
+            if is_short and self._spool.copies.remove_finished():
+                continue
+            if self._spool.trim_acknowledged(None) or (is_short and self._spool.copies.remove_copied()):
                 continue
             if self._spool.used_bytes() <= min(self._retention.size_bytes, SMALL_BYTES):
                 break

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from zlib import crc32
 
+from agent.log_end import is_cut
 from agent.ranges import Ranges
 from agent.stored import Dating, SpoolError
 
@@ -113,14 +114,27 @@ def opened(path: Path, notes: Callable[[], Mapping[str, str]], *, is_short: bool
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES_WHEN_SHORT if is_short else _CHECKPOINT_PAGES}")
-        if is_short:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if version < SCHEMA_VERSION:
             _lay_out(db, version, notes())
     except BaseException:
         db.close()  # at once: closed later, it would delete the log of the file that takes this one's place
         raise
     return db
+
+
+def has_cut_log(db: Connection, path: Path) -> bool:
+    """Say whether commits stand in the log of an open file behind the place up to which it reads.
+
+    How far that is only a checkpoint tells: to read `-shm` would let go of the locks that this process has on it
+    (POSIX; SQLite documentation, "How To Corrupt An SQLite Database File", 2.2).
+    """
+    _, whole_frames, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return is_cut(path, max(0, whole_frames), int(db.execute("PRAGMA page_size").fetchone()[0]))
+
+
+def fold(db: Connection) -> None:
+    """Fold the write-ahead log into the file and give its room back."""
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def close(db: Connection) -> None:

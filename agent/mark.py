@@ -26,7 +26,7 @@ _SEALED, _NAMELESS = "sealed..", "--------"
 class Marked(NamedTuple):
     """What a mark says of a spool: up to `stored` was committed for sure, up to `given` it may have been.
 
-    `is_last`: no number above `given` was ever given. All up to `settled` need not be sent again.
+    `is_last`: no number above `given` was ever given. All up to `settled` is delivered, or was given up and told of.
     """
 
     spool: str

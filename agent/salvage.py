@@ -2,22 +2,23 @@
 
 Only what is not known to be acknowledged is copied. How far it has come is noted in the transaction that stores a
 batch, so a crash neither loses nor doubles anything. Damage never stops it: what does not read, or does not pass its
-checksum, is counted as lost. A file that is finished gets an empty file `….salvaged` beside it.
+checksum, is counted as lost. A file whose copies are all delivered gets an empty file `….salvaged` beside it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent import copies
+from agent.ranges import Ranges
 from agent.record import Record, event
 from agent.wreck import DAMAGE, Wreck
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from pathlib import Path
 
 SALVAGE = "salvage"
 """The note that holds what is left to do, as JSON."""
@@ -49,14 +50,26 @@ class Salvage:
 
     def __init__(self, spool: Path, todo: str) -> None:
         self._folder = spool.parent
-        self._jobs: list[dict[str, Any]] = [_new_job("") | job for job in json.loads(todo)]
+        self._jobs = _jobs(todo)
         self._wreck: Wreck | None = None
-        self._finished: list[str] = []
+        self.finished: list[str] = []
+        """Files that the last batch ended."""
 
     def origin(self, kept_as: str) -> Origin:
         """Give what is known of a damaged file; never raises for damage."""
         with contextlib.closing(Wreck(self._folder / kept_as)) as wreck:
             return Origin(wreck.id, wreck.newest)
+
+    def untold(self) -> list[str]:
+        """Give the files that no event has told of yet; note `todo` together with those that do."""
+        found = [job["kept_as"] for job in self._jobs if not job["told"]]
+        for job in self._jobs:
+            job["told"] = True
+        return found
+
+    def todo(self) -> str:
+        """Give what is left to do, as it is noted; empty if nothing is."""
+        return json.dumps(self._jobs) if self._jobs else ""
 
     def batch(self, most: int = 500) -> Batch:
         """Give the next records, fewer than asked for when reading is slow; commit them before asking again."""
@@ -64,14 +77,7 @@ class Salvage:
         until_s = monotonic_s() + BATCH_S
         while self._jobs and len(records) < most and monotonic_s() < until_s:
             records += self._step(self._jobs[0], most - len(records))
-        todo = json.dumps(self._jobs) if self._jobs else ""
-        return Batch(records, {SALVAGE: todo}, not self._jobs)
-
-    def committed(self) -> None:
-        """Mark the files that are finished, now that it is stored."""
-        for name in self._finished:
-            mark(self._folder / name)
-        self._finished.clear()
+        return Batch(records, {SALVAGE: self.todo()}, not self._jobs)
 
     def close(self) -> None:
         """Close the damaged file."""
@@ -81,6 +87,9 @@ class Salvage:
 
     def _step(self, job: dict[str, Any], most: int) -> list[Record]:
         """Copy the next stretch of a file, or end it."""
+        if job["done"]:  # its copies stood in a later file, and none of that was lost
+            self.finished.append(self._jobs.pop(0)["kept_as"])
+            return []
         if self._wreck is None:
             self._wreck = Wreck(self._folder / job["kept_as"])
         stretch = self._wreck.wanted(job["next"], most)
@@ -113,11 +122,11 @@ class Salvage:
                 _note_lost(job, first, min(last, wreck.newest or 0))
         for first, last in wreck.unread(job["next"]):
             _note_lost(job, first, last)
+        is_all_told = _tell_given_up(job, wreck)
         self.close()
-        self._finished.append(job["kept_as"])
-        if job["lost_records"]:  # copies of what still stands in an older file may be among them
-            again = [_new_job(one["kept_as"]) if one["by_way_of"] == job["kept_as"] else one for one in self._jobs]
-            self._jobs[:] = again
+        self.finished.append(job["kept_as"])
+        if job["lost_records"] or not wreck.knows_end:  # copies of what stands in an older file may be among them
+            self._jobs[:] = [_again(one) if job["kept_as"] in one["by_way_of"] else one for one in self._jobs]
         return event(
             "spool_salvaged",
             now(),
@@ -127,41 +136,47 @@ class Salvage:
             lost=job["lost"],
             lost_records=job["lost_records"],
             moved=job["moved"],
-            complete=wreck.knows_end and all(_count(job[what]) == job[f"{what}_records"] for what in ("lost", "moved")),
+            complete=wreck.knows_end and is_all_told and _is_listed(job, "lost") and _is_listed(job, "moved"),
         )
-
-
-def mark(kept: Path) -> None:
-    """Mark a damaged file as finished."""
-    with contextlib.suppress(OSError):
-        _marked(kept).touch()
-
-
-def unfinished(spool: Path, jobs: Iterable[str] = ()) -> list[Path]:
-    """Give the damaged files beside a spool that are not finished, oldest first, apart from those named."""
-    kept = [file for file in spool.parent.glob(f"{spool.name}.damaged-*") if file.name.rpartition("-")[2].isdigit()]
-    kept.sort(key=lambda file: int(file.name.rpartition("-")[2]))
-    return [file for file in kept if file.name not in jobs and not _marked(file).exists()]
 
 
 def todo(spool: Path) -> dict[str, str]:
     """Give the note for a new spool: every damaged file that is not finished, from where its last spool had come."""
-    files = unfinished(spool)
-    known: dict[str, Any] = {}
-    for file in files[-1:]:
-        with contextlib.closing(Wreck(file)) as wreck, contextlib.suppress(*DAMAGE):
-            noted = [_new_job("") | job for job in json.loads(wreck.noted(SALVAGE) or "[]")]
-            known = {job["kept_as"]: job | {"by_way_of": file.name} for job in noted}
-    jobs = [known.get(file.name, _new_job(file.name)) for file in reversed(files)]
+    files = [file.name for file in copies.kept(spool) if not copies.is_finished(file)]
+    known: dict[str, dict[str, Any]] = {}
+    if files:
+        with contextlib.closing(Wreck(spool.with_name(files[-1]))) as wreck, contextlib.suppress(*DAMAGE):
+            noted = copies.copied(wreck.noted(copies.NOTE))
+            copied = [_new_job(name) | {"done": True} for name, until in noted if not wreck.is_settled(until)]
+            noted_jobs = [*_jobs(wreck.noted(SALVAGE) or "[]"), *copied]
+            known = {job["kept_as"]: job | {"by_way_of": [*job["by_way_of"], files[-1]]} for job in noted_jobs}
+    jobs = [known.pop(name, _new_job(name) | {"told": False}) for name in reversed(files)]
+    jobs += known.values()  # they had to go for room
     return {SALVAGE: json.dumps(jobs)} if jobs else {}
 
 
-def begun(spool: Path, text: str) -> Salvage | None:
-    """Give the salvage that a spool has noted, if there is something left; marks what it has finished."""
-    jobs = [job["kept_as"] for job in json.loads(text or "[]")]
-    for file in unfinished(spool, jobs):
-        mark(file)
-    return Salvage(spool, text) if jobs else None
+def begun(spool: Path, text: str, copied: copies.Copies) -> Salvage | None:
+    """Give the salvage that a spool has noted, and of files that came beside it since, if there is something left."""
+    jobs = _jobs(text or "[]")
+    known = {job["kept_as"] for job in jobs}
+    for file in copies.kept(spool):
+        if file.name not in known and file.name not in copied and not copies.is_finished(file):
+            jobs.append(_new_job(file.name) | {"told": False})
+    return Salvage(spool, json.dumps(jobs)) if jobs else None
+
+
+def _jobs(text: str) -> list[dict[str, Any]]:
+    """Read a note; one of an earlier version has fewer words."""
+    jobs = [_new_job("") | job for job in json.loads(text)]
+    for job in jobs:
+        if not isinstance(job["by_way_of"], list):
+            job["by_way_of"] = [job["by_way_of"]] if job["by_way_of"] else []
+    return jobs
+
+
+def _again(job: dict[str, Any]) -> dict[str, Any]:
+    """Begin a file anew."""
+    return _new_job(job["kept_as"]) | {"told": job["told"]}
 
 
 def _new_job(name: str) -> dict[str, Any]:
@@ -176,8 +191,28 @@ def _new_job(name: str) -> dict[str, Any]:
         "pending": [],
         "failed": 0,
         "latest_ms": None,
-        "by_way_of": None,
+        "by_way_of": [],
+        "done": False,
+        "told": True,
     }
+
+
+def _tell_given_up(job: dict[str, Any], wreck: Wreck) -> bool:
+    """Count as lost what was given up, if what told of it may be lost; says whether all of that is known."""
+    if not job["lost_records"] and wreck.knows_end:
+        return True
+    lost = Ranges((first, last) for first, last in job["lost"])
+    given_up = wreck.given_up(lost if _is_listed(job, "lost") else Ranges([(1, 1 << 62)]))
+    for first, last in given_up or ():
+        job["lost_records"] += lost.missing(first, last)
+        lost.add(first, last)
+    job["lost"] = [list(one) for one in lost][:_LOST_RANGES]
+    return given_up is not None
+
+
+def _is_listed(job: dict[str, Any], what: str) -> bool:
+    """Say whether all ranges fitted into the list."""
+    return _count(job[what]) == int(job[f"{what}_records"])
 
 
 def _lose(job: dict[str, Any], first: int, last: int, *, pending: bool) -> None:
@@ -207,7 +242,3 @@ def _extend(ranges: list[list[int]], first: int, last: int) -> None:
 
 def _count(ranges: list[list[int]]) -> int:
     return sum(last - first + 1 for first, last in ranges)
-
-
-def _marked(kept: Path) -> Path:
-    return Path(f"{kept}.salvaged")

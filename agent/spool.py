@@ -7,14 +7,15 @@ put aside, and a new one begun.
 
 from __future__ import annotations
 
-import os
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
-from agent import beside, database, mark, salvage, soundness
-from agent.beside import condemn, condemned
+from agent import beside, copies, database, given_up, mark, opening, salvage
+from agent.beside import condemn
+from agent.copies import Copies
 from agent.database import reading, record_crc, storing, with_crc
+from agent.given_up import GivenUp
 from agent.oldest import Oldest, oldest
 from agent.reader import Reader
 from agent.room import Room
@@ -43,7 +44,6 @@ __all__ = [
 ]
 
 _FOR_EVER_MS = 1 << 62
-_PAGE_BYTES = 4096
 _NO_NOTES: Mapping[str, str] = {}
 
 
@@ -57,17 +57,18 @@ class Spool:
     """What is still to be copied from damaged files; the commit that stores its last batch makes it None."""
     newest: int
     """The highest seq that was ever given, 0 for none."""
+    copies: Copies
+    """Damaged files whose copies this spool holds."""
     _held_from: int
+    _given_up: GivenUp
     _mark: mark.Mark
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.set_aside: Path | None = None
-        self.damage = "found out as it was used"
         self._lock = Lock(path)
         try:
             self._room = Room(path)
-            self._db = self._opened()
+            self._db, self.set_aside, self.damage = opening.opened(path, self._load, is_short=self._room.is_short)
         except (database.Error, OSError) as error:
             self._lock.close()
             raise SpoolError(f"{path}: cannot be used: {database.why(error)}") from error
@@ -106,7 +107,7 @@ class Spool:
             for index, *span in hours:
                 self._db.execute("INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?)", with_crc(first + index, *span))
             self._acknowledge(acknowledged)
-            for key, value in notes.items():
+            for key, value in {**self._own_notes(first, last, [*drop, *damaged]), **notes}.items():
                 database.note(self._db, key, value)
             if held and rows and not self._held_from:
                 database.note(self._db, "held_from", str(first))
@@ -117,6 +118,7 @@ class Spool:
             self._mark.put(last, last, self._settled)
         if self.salvage and salvage.SALVAGE in notes:
             self._salvaged(is_done=not notes[salvage.SALVAGE])
+        self.copies.delivered(self.acknowledged)
         return self.newest
 
     def held(self) -> tuple[int, int] | None:
@@ -206,10 +208,21 @@ class Spool:
         self._mark.close()
         self._lock.close()
 
+    def _own_notes(self, first: int, last: int, given_up_now: Sequence[tuple[int, int]]) -> dict[str, str]:
+        """Give what must be known should this file be damaged: what a commit tells of, and which files it ends."""
+        notes = {}
+        if given_up_now:
+            self._given_up.add(first, last, given_up_now, self.acknowledged)
+            notes[given_up.NOTE] = self._given_up.text()
+        if self.salvage and self.salvage.finished:
+            self.copies.add(self.salvage.finished, last)
+            notes[copies.NOTE] = self.copies.text()
+        return notes
+
     def _salvaged(self, *, is_done: bool) -> None:
         """Go on with salvage, or end it, now that its last batch is stored."""
         if self.salvage:
-            self.salvage.committed()
+            self.salvage.finished.clear()
             if is_done:
                 self.salvage.close()
                 self.salvage = None
@@ -261,9 +274,9 @@ class Spool:
 
     @property
     def _settled(self) -> int:
-        """Up to here nothing need be sent again."""
+        """Up to here nothing need be sent again, nor told."""
         first, last = next(iter(self.acknowledged), (0, 0))
-        return last if first == 1 else 0
+        return self._given_up.told_until(last, self.acknowledged) if first == 1 else 0
 
     def _one(self, statement: str) -> int:
         return int(self._rows(statement)[0][0])
@@ -272,48 +285,16 @@ class Spool:
         with reading(self.path):
             return self._db.execute(statement, values).fetchall()
 
-    def _opened(self) -> database.Connection:
-        if condemned(self.path).exists():
-            self.set_aside = beside.put_aside(self.path)
-        elif (marked := mark.read(self.path)) and marked.given and not _size(self.path):
-            self.damage = f"it is gone; records up to {marked.given} were given"
-            self.path.touch()
-            os.truncate(self.path, _PAGE_BYTES)  # beside an empty file SQLite would delete the log
-            self.set_aside = beside.put_aside(self.path)
-        try:
-            return self._prepared()
-        except (database.Error, *database.NONSENSE) as error:
-            if not (database.is_damage(error) or database.has_wrong_header(self.path)):
-                raise
-            self.damage = database.why(error)
-            self.set_aside = beside.put_aside(self.path)
-            return self._prepared()
-
-    def _prepared(self) -> database.Connection:
-        db = database.opened(self.path, lambda: salvage.todo(self.path), is_short=self._room.is_short)
-        try:
-            soundness.check_start(db)
-            self._load(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
     def _load(self, db: database.Connection) -> None:
         self.id = database.meta(db, "id")
         self.acknowledged = database.acknowledged(db)
         self.newest = database.newest(db)
-        marked = mark.read(self.path)
-        if marked and marked.spool == self.id and marked.stored > self.newest:
-            raise ValueError(f"records up to {marked.stored} were stored, and it ends with {self.newest}")
         shapes = database.shapes(db).items()
         self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
         self._held_from = int(database.meta(db, "held_from") or 0)
-        self.salvage = salvage.begun(self.path, database.meta(db, salvage.SALVAGE))
+        self._given_up = GivenUp(database.meta(db, given_up.NOTE))
+        self.copies = Copies(self.path, database.meta(db, copies.NOTE))
+        self.salvage = salvage.begun(self.path, database.meta(db, salvage.SALVAGE), self.copies)
         beside.keep_id(self.path, self.id)
         self._mark = mark.Mark(self.path, self.id)
         self._mark.put(self.newest, self.newest, self._settled)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -18,6 +18,7 @@ from agent.own_channels import INTERVAL_S, OwnChannels
 from agent.poller import Poller
 from agent.publisher import Documents, Publisher
 from agent.record import event, outage
+from agent.salvage import SALVAGE
 from agent.say import Say
 from agent.soundness import SMALL_BYTES, check
 from agent.spool import Reader, Spool, SpoolError, condemn
@@ -36,7 +37,6 @@ log = logging.getLogger("stationd")
 STAGGER_S, STAGGER_MOST_S = 0.000_25, 0.012
 """Between the slots of one line and the next: fifty threads waking at once cost half as much again in waits for the
 interpreter (measured: 15 against 10 µs a value)."""
-_NO_ORIGIN = {"spool": None, "newest": None}
 WATCH_S = 5.0
 STUCK_S = 90.0
 """A thread that has not come round for so long, its own time-outs apart, is stuck."""
@@ -125,9 +125,11 @@ class Station:
         if self.spool.set_aside:
             log.error("the spool is damaged: %s", self.spool.damage)
             log.error("it is kept as %s, and a new one is begun", self.spool.set_aside)
-            kept_as = self.spool.set_aside.name
-            origin = self.spool.salvage.origin(kept_as)._asdict() if self.spool.salvage else {}
-            self.committer.append(event("spool_damaged", moment, kept_as=kept_as, **(_NO_ORIGIN | origin)))
+        if self.spool.salvage and (untold := self.spool.salvage.untold()):
+            for kept_as in untold:
+                origin = self.spool.salvage.origin(kept_as)._asdict()
+                self.committer.append(event("spool_damaged", moment, kept_as=kept_as, **origin))
+            self.committer.note(SALVAGE, self.spool.salvage.todo(), lambda: None)
         self.committer.append(event("start", moment, version=__version__, config=self._config.hash))
 
     def _newest(self, newest_ms: int | None, moment: Moment) -> Moment | None:

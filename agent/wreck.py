@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent import database, mark
+from agent.given_up import NOTE as GIVEN_UP
+from agent.given_up import GivenUp
 from agent.ranges import Ranges
 from agent.record import SEPARATOR, Record, joined
 from agent.stored import Dating
@@ -56,6 +58,7 @@ class Wreck:
             self._acknowledged.add(1, marked.settled)
         oldest, newest = self._end("ASC"), self._end("DESC")
         ends = [seq for seq in (newest, *(last for _, last in self._acknowledged)) if seq]
+        self._told_until = marked.settled if marked else None
         self.knows_end = marked is not None and marked.is_last and marked.given >= max(ends, default=0)
         self.newest: int | None = max([*ends, *([marked.given] if marked else [])], default=None)
         self._first = 1 if marked or whole is not None else oldest or 1  # what it settled is known by one or the other
@@ -72,6 +75,20 @@ class Wreck:
     def noted(self, key: str) -> str:
         """Give what was noted, or an empty text."""
         return self._try(lambda db: database.meta(db, key), "")
+
+    def given_up(self, lost: Ranges) -> Ranges | None:
+        """Give what was given up and told of by records that may be lost; None if that is not known in full.
+
+        Where the note of it does not read it is all that is settled behind what the mark calls settled.
+        """
+        noted = self._try(lambda db: GivenUp(database.meta(db, GIVEN_UP)), None)
+        if noted:
+            return noted.told_by(lost) if noted.is_whole else None
+        return None if self._told_until is None else Ranges(self._acknowledged.within(self._told_until + 1, 1 << 62))
+
+    def is_settled(self, last: int) -> bool:
+        """Say whether nothing up to a seq needs to be sent again."""
+        return not self._acknowledged.gap(1, last)
 
     def wanted(self, seq: int, most: int) -> tuple[int, int] | None:
         """Give the next stretch, of so many seqs at most, that is not known to be acknowledged; None at the end."""

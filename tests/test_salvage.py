@@ -346,6 +346,158 @@ def test_copies_that_are_lost_on_the_way_are_taken_from_the_first_file_again(pat
     assert set(found) == set(range(1, 301))
 
 
+def test_copies_that_are_lost_after_their_file_was_copied_in_full_are_taken_from_it_again(path):
+    with Spool(path) as spool:
+        fill(spool, 10)
+        first = spool.id
+    condemn(path)
+    with Spool(path) as spool:
+        fill(spool, 1)
+        drain(spool)
+        assert not path.with_name("spool.db.damaged-1.salvaged").exists(), "nothing of it is delivered yet"
+    spoil(path, 5, 6)
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+        was = {one["was"]["seq"] for one in bodies(path) if one.get("was", {}).get("spool") == first}
+        assert was == set(range(1, 11))
+        spool.commit([], [(1, spool.newest)])
+    assert path.with_name("spool.db.damaged-1.salvaged").exists()
+    assert path.with_name("spool.db.damaged-2.salvaged").exists()
+
+
+def test_what_was_dropped_is_told_again_when_the_record_that_told_of_it_is_lost(path):
+    with Spool(path) as spool:
+        fill(spool, 300)
+        found = spool.oldest_unsent()
+        spool.commit([record(301)], drop=found.ranges)
+        fill(spool, 1)
+    spoil(path, 301)
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    assert sorted(was) == [*range(201, 301), 302]
+    assert (said["lost"], said["lost_records"], said["complete"]) == ([[1, 200], [301, 301]], 201, True)
+
+
+def test_no_number_is_given_twice_after_a_power_cut_spoilt_the_log_and_the_mark_is_old(path, monkeypatch):
+    monkeypatch.setenv("STATIOND_BOOT_ID", "one")
+    spool = Spool(path)
+    fill(spool, 100)
+    old_mark = where(path).read_bytes()
+    spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for _ in range(5):
+        fill(spool, 10)
+    first = spool.id
+    files = {file: bytearray(file.read_bytes()) for file in path.parent.glob("spool.db*")}
+    spool.close()
+    monkeypatch.setenv("STATIOND_BOOT_ID", "two")
+    log = path.with_name("spool.db-wal")
+    for place in (24, 40, 60, 5000):  # of the header, of a frame's header, of two pages
+        files[log][place] ^= 4
+        for file, data in files.items():
+            file.write_bytes(data)
+        where(path).write_bytes(old_mark)
+        with Spool(path) as spool:
+            assert spool.id != first
+            drain(spool)
+            assert [one["complete"] for one in bodies(path) if one.get("event") == "spool_salvaged"] == [False]
+        files[log][place] ^= 4
+        for file in path.parent.glob("spool.db*"):
+            file.unlink()
+
+
+def test_a_commit_that_the_power_cut_tore_is_no_damage(path):
+    spool = Spool(path)
+    fill(spool, 10)
+    log = path.with_name("spool.db-wal")
+    before = log.stat().st_size
+    mark_then = where(path).read_bytes()
+    fill(spool, 10)
+    files = {file: bytearray(file.read_bytes()) for file in path.parent.glob("spool.db*")}
+    first = spool.id
+    spool.close()
+    files[log][before + 30] ^= 4
+    files[where(path)] = mark_then
+    for file, data in files.items():
+        file.write_bytes(data)
+    with Spool(path) as spool:
+        assert (spool.id, spool.newest, spool.set_aside) == (first, 10, None)
+
+
+def test_a_damaged_file_that_is_put_back_is_not_taken_for_the_spool_again(path):
+    """The numbers of both are known: those of the file by its mark, those of the spool it replaced by that one's."""
+    with Spool(path) as spool:
+        fill(spool, 100)
+        first, older = spool.id, path.read_bytes()
+        fill(spool, 100)
+    condemn(path)
+    with Spool(path) as spool:
+        second = spool.id
+        fill(spool, 7)
+    path.write_bytes(older)
+    with Spool(path) as spool:
+        assert spool.id not in {first, second}
+        drain(spool)
+    found = bodies(path)
+    was = {one["was"]["seq"] for one in found if one.get("was", {}).get("spool") == first}
+    assert was == set(range(1, 201))
+
+
+def test_a_spool_that_another_was_put_in_place_of_is_told_with_all_its_numbers(path, tmp_path):
+    with Spool(tmp_path / "other.db") as other:
+        fill(other, 3)
+        kept = other.id
+    with Spool(path) as spool:
+        fill(spool, 7)
+        gone = spool.id
+    path.write_bytes((tmp_path / "other.db").read_bytes())
+    with Spool(path) as spool:
+        assert spool.id == kept
+        assert spool.salvage.untold() == ["spool.db.damaged-1"]
+        drain(spool)
+    (said,) = [one for one in bodies(path) if one.get("event") == "spool_salvaged"]
+    assert (said["spool"], said["lost"], said["complete"]) == (gone, [[1, 7]], True)
+
+
+def test_a_damaged_spool_is_told_of_once_even_if_the_first_start_was_killed(path):
+    with Spool(path) as spool:
+        fill(spool, 5)
+    condemn(path)
+    Spool(path).close()
+    with Spool(path) as spool:
+        assert spool.salvage.untold() == ["spool.db.damaged-1"]
+        spool.commit([record(1)], notes={"salvage": spool.salvage.todo()})
+    with Spool(path) as spool:
+        assert spool.salvage.untold() == []
+
+
+def test_a_file_that_was_copied_can_go_for_room_and_its_number_is_not_given_again(path):
+    with Spool(path) as spool:
+        fill(spool, 5)
+    condemn(path)
+    with Spool(path) as spool:
+        assert not spool.copies.remove_copied(), "it is not copied yet"
+        drain(spool)
+        assert not spool.copies.remove_finished()
+        assert spool.copies.remove_copied()
+        assert not spool.copies.remove_copied()
+        assert not path.with_name("spool.db.damaged-1").exists()
+    condemn(path)
+    with Spool(path) as spool:
+        assert spool.set_aside.name == "spool.db.damaged-2"
+        drain(spool)
+        spool.commit([], [(1, spool.newest)])
+        assert spool.copies.remove_finished()
+    assert len([one for one in bodies(path) if "was" in one and "values" in one]) == 5
+
+
+def spoil(path, *seqs):
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executemany("UPDATE record SET body = x'00' WHERE seq = ?", [(seq,) for seq in seqs])
+
+
 def test_what_is_left_of_a_damaged_file_that_was_removed_does_not_stand_for_another(path):
     for end in (".salvaged", "-wal"):
         with Spool(path) as spool:

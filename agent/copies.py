@@ -1,0 +1,92 @@
+"""Damaged files that were copied in full: one is finished once all its copies are delivered.
+
+Until then the copies may be lost with the spool that holds them, and are taken from the file once more. Only when the
+disk is short of room a file goes earlier than records that stand nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.ranges import Ranges
+
+NOTE = "copied"
+"""The note that holds their names, and the seq of the last copy of each, as JSON."""
+
+
+class Copies:
+    """The files beside a spool whose copies it holds; `text` is what was noted."""
+
+    def __init__(self, spool: Path, text: str) -> None:
+        self._spool = spool
+        self._until = {name: until for name, until in copied(text) if not is_finished(spool.with_name(name))}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._until
+
+    def add(self, names: Iterable[str], until: int) -> None:
+        """Note that files were copied in full, the last record under the seq `until`."""
+        self._until |= dict.fromkeys(names, until)
+
+    def text(self) -> str:
+        """Give it as it is noted."""
+        return json.dumps(list(self._until.items()))
+
+    def delivered(self, acknowledged: Ranges) -> None:
+        """Finish the files whose copies need not be sent again."""
+        for name, until in list(self._until.items()):
+            if not acknowledged.gap(1, until):
+                finish(self._spool.with_name(name))
+                del self._until[name]
+
+    def remove_finished(self) -> bool:
+        """Delete the oldest file that is finished, for room; its mark stays, so its numbers stay known."""
+        return _remove(next((file for file in kept(self._spool) if is_finished(file)), None))
+
+    def remove_copied(self) -> bool:
+        """Delete the oldest file that was copied, delivered or not: what was copied stands in the spool too."""
+        return _remove(next((file for file in kept(self._spool) if file.name in self._until), None))
+
+
+def copied(text: str) -> list[tuple[str, int]]:
+    """Give the names of the files and the last seq of each from what was noted. Raises ValueError."""
+    return [(str(name), int(until)) for name, until in json.loads(text or "[]")]
+
+
+def kept(spool: Path) -> list[Path]:
+    """Give the damaged files beside a spool, oldest first."""
+    found = [file for file in spool.parent.glob(f"{spool.name}.damaged-*") if file.name.rpartition("-")[2].isdigit()]
+    return sorted(found, key=lambda file: int(file.name.rpartition("-")[2]))
+
+
+def finish(file: Path) -> None:
+    """Mark a damaged file as one that nothing is left to be done about."""
+    with contextlib.suppress(OSError):
+        _marker(file).touch()
+
+
+def is_finished(file: Path) -> bool:
+    """Say whether it was marked so."""
+    return _marker(file).exists()
+
+
+def _remove(file: Path | None) -> bool:
+    if file is None:
+        return False
+    try:
+        _marker(file).touch()  # an empty file; its number must not be given again
+        for end in ("-wal", "-shm", ".id", ""):
+            Path(f"{file}{end}").unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _marker(file: Path) -> Path:
+    return Path(f"{file}.salvaged")
