@@ -256,17 +256,21 @@ class Reader:
         return self._shapes[number]
 
     def _present(self, first: int, last: int, found: Ranges) -> None:
-        """Look where the file has a whole stretch, halving those with holes."""
+        """Look where the file has a whole stretch, halving those with holes. Raises ValueError for a damaged tree."""
         row = self._db.execute(
             "SELECT min(seq), max(seq), count(*) FROM record WHERE seq BETWEEN ? AND ?", (first, last)
         ).fetchone()
-        first, last, count = row
-        if count and count == last - first + 1:
-            found.add(first, last)
-        elif count:
-            middle = (first + last) // 2
-            self._present(first, middle, found)
-            self._present(middle + 1, last, found)
+        lowest, highest, count = row
+        if not count:
+            return
+        if not (first <= lowest <= highest <= last and count <= highest - lowest + 1):
+            raise ValueError(f"records {first} to {last} are out of order")
+        if count == highest - lowest + 1:
+            found.add(lowest, highest)
+            return
+        middle = (lowest + highest) // 2
+        self._present(lowest, middle, found)
+        self._present(middle + 1, highest, found)
 
 
 def _bounds(selection: Selection) -> tuple[int, int]:

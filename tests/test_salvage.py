@@ -787,6 +787,24 @@ def test_the_check_ends_well_wherever_the_newest_record_lies(spool, path, count)
     assert check(path, lambda: False) == ""
 
 
+@pytest.mark.parametrize(("was", "number"), [(10, 9), (5, 120)])
+def test_a_number_that_changed_in_the_tree_is_damage_and_no_endless_search(path, was, number):
+    """Where one stands twice, or out of order, halving a stretch never comes to an end."""
+    with Spool(path) as spool:
+        fill(spool, 10)
+        root = spool._db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record'").fetchone()[0]
+    data = bytearray(path.read_bytes())
+    page = (root - 1) * 4096
+    place = page + 8 + 2 * (was - 1)
+    cell = page + int.from_bytes(data[place : place + 2], "big")
+    assert data[cell + 1] == was, "its number stands behind its length"
+    data[cell + 1] = number
+    path.write_bytes(data)
+    with closing(Reader(path)) as reader, pytest.raises(SpoolError) as caught:
+        reader.present(1, 200)
+    assert caught.value.is_damaged
+
+
 def test_the_check_finds_unsent_records_that_are_gone(spool, path):
     fill(spool, 5000)
     spool._db.execute("DELETE FROM record WHERE seq = 4700")
