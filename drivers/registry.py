@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from drivers.driver import Driver
     from drivers.report import Path_
 
-CODE_DRIVERS = ("thermo_c_link", "bayern_hessen", "gill_windsonic")
+CODE_DRIVERS = (
+    "bayern_hessen",
+    "gill_windsonic",
+    "thermo_c_link",
+)
 SHIPPED = Path(__file__).with_name("profiles")
 SUFFIX = ".toml"
 _NO_OPTIONS = fields.Table()

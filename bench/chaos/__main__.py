@@ -93,6 +93,8 @@ def _run(world: World, chosen: argparse.Namespace, reference: Reference | None) 
     begin_s = time.monotonic()
     is_drained = run.settle(chosen.settle)
     print(f"drained in {time.monotonic() - begin_s:.1f} s" if is_drained else "NOT DRAINED", flush=True)
+    for text in run.owed()[:SHOWN]:
+        print(f"          still owed: {text}")
     is_alive = bool(world.station.pid)
     there = {key for key in world.platform.records if key[1] <= run.due.get(key[0], 0)}
     lacking = reference.missing(there) if reference is not None else []

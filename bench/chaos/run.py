@@ -134,12 +134,20 @@ class Run:
 
     def _is_drained(self) -> bool:
         """Say whether what was committed when the faults ended has arrived, and nothing else is owed."""
-        missing = self._world.platform.missing
+        return not self.owed()
+
+    def owed(self) -> list[str]:
+        """Give what has not arrived, was not answered, not recovered or not salvaged yet, in words."""
         present = self._world.observer.spool_id
-        gaps = missing(present, self.due.get(present, 0))
-        is_there = not any(self._given_up(present).missing(*gap) for gap in gaps)
-        is_asked = self._world.platform.state.get("delivery", {}).get("requests")
-        return is_there and not is_asked and not self._watches and self._is_salvaged()
+        given_up = self._given_up(present)
+        gaps = self._world.platform.missing(present, self.due.get(present, 0))
+        delivery = self._world.platform.state.get("delivery", {})
+        return [
+            *(f"record {first} to {last} of {present}" for first, last in gaps if given_up.missing(first, last)),
+            *(f"an answer to a request: {one}" for one in delivery.get("requests") or []),
+            *(f"recovery from {text}" for text in self.unrecovered),
+            *(f"salvage of {name}" for name in self._unsalvaged()),
+        ]
 
     def _given_up(self, spool: str) -> Ranges:
         """Give what the station says it had to give up of a spool."""
@@ -147,6 +155,6 @@ class Run:
         given_up = [body for body in told if body.get("ledger") in {"dropped", "damaged"} and "was" not in body]
         return Ranges((body["first"], body["last"]) for body in given_up)
 
-    def _is_salvaged(self) -> bool:
+    def _unsalvaged(self) -> list[str]:
         kept = [file for file in self._world.disk.glob("*.damaged-*") if file.suffix[-1].isdigit()]
-        return all(file.with_name(f"{file.name}.salvaged").exists() for file in kept)
+        return [file.name for file in kept if not file.with_name(f"{file.name}.salvaged").exists()]
