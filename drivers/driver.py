@@ -23,13 +23,16 @@ class Driver(Protocol):
     """Turns the answers of one kind of instrument into samples.
 
     An instance belongs to one instrument and may remember what it learned of it (a refused register, a column
-    order), never a value.
+    order, the time of the newest result), never a value.
     """
 
     channels: tuple[Channel, ...]
 
     def read(self, line: Line, address: int) -> Sequence[Sample]:
         """Ask once and give one sample for each channel, in their order.
+
+        Nothing at all is given where the instrument has no new result since the last read: one that measures once an
+        hour, say, and names the time of its result. A result counts once.
 
         Raises `DriverError` (with the samples it already has) or `LineDown`, and nothing else.
         """

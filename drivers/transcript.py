@@ -20,7 +20,8 @@ default none), `address` (default 1) and `options`, a piece of TOML, several of 
 line. `>` is sent and `<` received, bytes written as `drivers.trace` does; each `<` is one arrival, a `>`
 without `<` is met by silence, a `<` without `>` comes unasked. `=` is a channel, its value (JSON; `-` is
 none) and its flags (`ok` is none). `!` names the error that the read ends with; the `=` lines beside it are
-the samples it carries. A `>` or `<` after `=` or `!` begins the next read. A comment may follow a sample, unless it
+the samples it carries. A `=` with nothing behind it is a read that brought no new result. A `>` or `<` after
+`=` or `!` begins the next read. A comment may follow a sample, unless it
 holds a quotation mark. Before `>` and `<` may stand what `stationd run --trace` and the journal put there.
 """
 
@@ -60,7 +61,13 @@ class Poll:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.samples: list[Sample] = []
+        self.is_unchanged = False
         self.error = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether it is written down what the read gives."""
+        return bool(self.samples or self.is_unchanged or self.error)
 
 
 class Transcript:
@@ -95,6 +102,8 @@ class Transcript:
             self.comments.append(rest)
         elif mark in {">", "<"}:
             self._poll(begins=True).entries.append(Entry(mark, bytes_of(rest), number))
+        elif mark == "=" and not rest:
+            self._poll().is_unchanged = True
         elif mark == "=":
             self._poll().samples.append(_sample(_REMARK.sub("", rest)))
         elif mark == "!":
@@ -114,7 +123,7 @@ class Transcript:
 
     def _poll(self, *, begins: bool = False) -> Poll:
         last = self.polls[-1] if self.polls else None
-        if last is None or (begins and (last.samples or last.error)):
+        if last is None or (begins and last.has_ended):
             last = Poll()
             self.polls.append(last)
         return last

@@ -62,6 +62,28 @@ def test_only_the_channels_that_are_to_be_published_are_in_the_record(monkeypatc
     assert station.of(1)[0]["values"] == {"r2": 102, "r5": 105}
 
 
+class Hourly(TenRegisters):
+    """An instrument that has a new result at every third read."""
+
+    reads = 0
+
+    def read(self, line, address):
+        self.reads += 1
+        samples = super().read(line, address)
+        return samples if self.reads % 3 == 1 else []
+
+
+def test_a_poll_that_brings_no_new_result_is_a_record_without_values(monkeypatch, lines):
+    """The slot is accounted for, a result is stored once, and nothing is wrong."""
+    station = Simulation(monkeypatch)
+    (polled,) = station.poller.instruments
+    polled.driver = Hourly(100)
+    station.run(6)
+    assert [len(record["values"]) for record in station.of(1)] == [10, 0, 0, 10, 0, 0]
+    assert not any("error" in record or "flags" in record for record in station.of(1))
+    assert lines() == []
+
+
 # ---- an instrument that does not answer
 
 

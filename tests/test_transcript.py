@@ -41,6 +41,16 @@ def test_a_transcript_has_settings_and_reads():
     ]
 
 
+def test_a_read_may_bring_nothing_new():
+    """An instrument that measures once an hour is asked more often; `=` alone closes such a read."""
+    read = Transcript('> "Q"\n< "1"\n= so2 1 ok\n> "Q"\n< "1"\n=\n> "Q"\n< "2"\n= so2 2 ok')
+    assert [(len(poll.entries), len(poll.samples), poll.is_unchanged) for poll in read.polls] == [
+        (2, 1, False),
+        (2, 0, True),
+        (2, 1, False),
+    ]
+
+
 @pytest.mark.parametrize("sample", Transcript(TEXT).polls[0].samples, ids=lambda sample: sample.channel)
 def test_a_sample_is_written_as_it_is_read(sample):
     """A line that the recorder writes means the same to the reader."""
