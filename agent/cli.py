@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--broker", choices=("mosquitto", "amqtt"), default="mosquitto", help="mosquitto if installed")
     demo.set_defaults(command=_demo)
     _add_spool(commands.add_parser("spool", help="look into the spool").add_subparsers(required=True, metavar="WHAT"))
+    drivers = commands.add_parser("drivers", help="list the instruments that are supported, and how each was checked")
+    drivers.add_argument("driver", nargs="?", help="say all that is known of this one")
+    drivers.set_defaults(command=_drivers)
     schemas = commands.add_parser("schemas", help="write the JSON Schemas of the files into a folder")
     schemas.add_argument("folder", type=Path)
     schemas.set_defaults(command=_schemas)
@@ -110,6 +113,12 @@ def _spool_show(arguments: argparse.Namespace) -> int:
     from agent.look import spool_show
 
     return spool_show(arguments.config, arguments.first, arguments.last, sys.stdout)
+
+
+def _drivers(arguments: argparse.Namespace) -> int:
+    from agent.look import drivers
+
+    return drivers(arguments.config, arguments.driver, sys.stdout)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from agent.message import Encoder
 from agent.spool import Reader, SpoolError, holder
 from agent.storage import Filling, days_left, written_per_day
 from agent.times import iso
+from drivers import catalogue
 from drivers.clock import monotonic_s, now
 from drivers.errors import DriverError, LineDown
 from drivers.fields import did_you_mean
@@ -57,6 +58,22 @@ def poll(directory: Path, name: str, out: IO[str]) -> int:
         line.close()
     _print_samples(samples, instrument.driver.channels, out)
     print(f"# answered in {(monotonic_s() - begin_s) * 1000:.0f} ms", file=out)
+    return 0
+
+
+def drivers(directory: Path, name: str | None, out: IO[str]) -> int:
+    """List the drivers that a station has, its own profiles included, or print what the head of one says."""
+    site = directory / "profiles"
+    listed = catalogue.entries(site)
+    if name is None:
+        width = max(len(one.name) for one in listed)
+        for one in listed:
+            print(f"{one.name:{width}}  {one.kind:7}  {one.evidence or '-':8}  {one.instruments}", file=out)
+        return 0
+    if name not in (known := [one.name for one in listed]):
+        print(f"no driver {name!r}{did_you_mean(name, known)}\n`stationd drivers` lists those that there are", file=out)
+        return 1
+    print(catalogue.head(name, site), file=out)
     return 0
 
 

@@ -20,6 +20,7 @@ ss that is set where the value is by volume (6 for Serinus); a value that contra
 
 Line: 9600 8N1 usual. The GC5000 variant with a length byte is not covered.
 
+Evidence: captured
 Source: Ecotech Serinus manuals (request frames and their BCC, bits); records captured from a BAM 1020 (apri-sensor);
 the frame around them is built from the rule. Not confirmed on hardware here.
 """

@@ -14,6 +14,7 @@ than the time between two messages (1 s as shipped, up to 4 s).
 
 Line: 9600 8N1. The line is taken while the message is awaited: give the instrument a line of its own.
 
+Evidence: built
 Source: format and set-up from forge (acquire_gillwindsonic), whose simulator made the line above; the sum recomputed.
 Not confirmed on hardware. Polled mode is not covered: no documented exchange was at hand.
 """

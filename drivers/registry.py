@@ -82,7 +82,7 @@ def read(
     if name not in known:
         report.add(("driver",), name, f"unknown driver; known: {', '.join(known)}{did_you_mean(name, known)}")
         return None
-    file = _profile_file(name, site)
+    file = profile_file(name, site)
     before = len(report.problems)
     found = _from_profile(file, options, report, max_block) if file else _from_code(name, options, report)
     return found if len(report.problems) == before else None
@@ -113,7 +113,7 @@ def _stems(folder: Path | None) -> list[str]:
     return [name for file in files(folder) if (name := named(file))] if folder else []
 
 
-def _profile_file(name: str, site: Path | None) -> Path | None:
+def profile_file(name: str, site: Path | None) -> Path | None:
     """Give the profile's file; a name from `names` has no part of a path in it."""
     return next((f / f"{name}{SUFFIX}" for f in (site, SHIPPED) if f and name in _stems(f)), None)
 

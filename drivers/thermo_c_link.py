@@ -26,6 +26,7 @@ depends on it. Service mode flags everything.
 Line: 9600 8N1, or TCP 9880. A 49C wants 0.25 s of silence between commands (`silence` of the line) and may leave the
 first one after a pause unanswered: `wake = "flags"` spends one on that.
 
+Evidence: captured
 Source: Thermo 49C-PS, 42i, 48i and SHARP manuals; records of a 49i captured by mkndaq (tests/data/tei49i,
 sums recomputed); bits and quirks from forge (acquire_thermo49). Not confirmed on hardware: 42i, 43i, 48i,
 5014i.

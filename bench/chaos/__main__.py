@@ -96,10 +96,10 @@ def _run(world: World, chosen: argparse.Namespace, reference: Reference | None) 
     for text in run.owed()[:SHOWN]:
         print(f"          still owed: {text}")
     is_alive = bool(world.station.pid)
-    there = {key for key in world.platform.records if key[1] <= run.due.get(key[0], 0)}
+    judge = Judge(world, run.due)
+    there = {key for key in world.platform.records if key[1] <= run.due.get(key[0], 0) and not judge.is_lost(key)}
     lacking = reference.missing(there) if reference is not None else []
     world.station.close()
-    judge = Judge(world, run.due)
     figures = judge.figures() | {
         "faults that were never recovered from": run.unrecovered,
         "records that the reference receiver lacks": lacking,

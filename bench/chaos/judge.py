@@ -152,9 +152,13 @@ class Judge:
     def _lose(self, spool: str, first: int, last: int) -> None:
         self.lost.setdefault(spool, Ranges()).add(first, last)
 
+    def is_lost(self, key: Key) -> bool:
+        """Say whether the station told that it has a record no longer: who missed it cannot ask for it."""
+        return key[1] in self.lost.get(key[0], Ranges())
+
     def _is_accounted(self, key: Key) -> bool:
         """Say whether a record arrived or something says what became of it."""
-        return key in self._arrived or key in self.salvaged or key[1] in self.lost.get(key[0], Ranges())
+        return key in self._arrived or key in self.salvaged or self.is_lost(key)
 
     def _is_same_salvaged(self, key: Key) -> bool:
         """Compare all but the number and the origin. The clock is trusted, so nothing may have become unsure."""
