@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from agent.config import load
-from agent.plan import ANSWER_DELAY_S, TCP_DELAY_S, line_plans
+from agent.config_lines import ANSWER_DELAY_S, TCP_DELAY_S
+from agent.plan import line_plans
 from drivers import toml_file
 from drivers.errors import ConfigError, Problem
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _PARITY_LETTERS = {"none": "N", "even": "E", "odd": "O"}
 _ALLOWANCES = (
     f"Counted are all bytes at the baud rate, the silences, and {ANSWER_DELAY_S * 1000:g} ms for an instrument\n"
-    f"to begin its answer ({TCP_DELAY_S * 1000:g} ms for all of it on Modbus TCP). Time-outs come on top."
+    f"to begin its answer ({TCP_DELAY_S * 1000:g} ms for all of it on Modbus TCP), or the answer_delay of the line.\n"
+    "Time-outs come on top."
 )
 
 

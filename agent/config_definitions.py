@@ -158,6 +158,12 @@ LINE = Table(
         "0s",
         doc="least silence between requests; on rtu never less than 3.5 characters",
     ),
+    Key(
+        "answer_delay",
+        duration(0, 10),
+        None,
+        doc="how long instruments think before they answer; for the plan of `stationd check` alone",
+    ),
     Key("echo", Choice("none", "local"), "none", doc="local: the adapter hears itself, requests come back"),
     Key("max_block", Integer(1, 125), 125, doc="most registers that one request may ask for"),
     advice={

@@ -19,6 +19,10 @@ Raw = dict[str, Any]
 WIRE: Raw = {"baud": 9600, "bits": 8, "parity": "none", "stop": 1}
 _PORTS = ("tcp", "serial", "url")
 _UNSTABLE = re.compile(r".*/tty(USB|ACM)\d+/*")
+ANSWER_DELAY_S = 0.02
+"""Allowance for an instrument on a wire to begin its answer, where its line does not say; some need much more."""
+TCP_DELAY_S = 0.01
+"""Allowance for one request and its answer on Modbus TCP, where bytes cost next to nothing."""
 _FAST_BAUD, _FAST_SILENCE_S = 19_200, 0.00175
 
 
@@ -55,6 +59,7 @@ def _line(name: str, raw: Raw, report: Report) -> LineSettings | None:
         return None
     wire: Raw = {key: raw[key] or default for key, default in WIRE.items()}
     char_s = 0.0 if framer == "tcp" else char_time_s(**wire)
+    usual_s = ANSWER_DELAY_S if char_s else TCP_DELAY_S
     least_s = rtu_silence_s(wire["baud"], char_s) if framer == "rtu" else 0.0
     return LineSettings(
         name=name,
@@ -68,6 +73,7 @@ def _line(name: str, raw: Raw, report: Report) -> LineSettings | None:
         max_block=raw["max_block"],
         echo=raw["echo"] or "none",
         char_time_s=char_s,
+        answer_delay_s=usual_s if raw["answer_delay"] is None else raw["answer_delay"],
     )
 
 

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from agent.settings import Config, InstrumentSettings, LineSettings
     from drivers.driver import Exchange
 
-ANSWER_DELAY_S = 0.02
-"""Allowance for an instrument on a wire to begin its answer; many need less, some slow ones more."""
-TCP_DELAY_S = 0.01
-"""Allowance for one request and its answer on Modbus TCP, where bytes cost next to nothing."""
-
 
 class Asking(NamedTuple):
     """One exchange of an instrument's cycle, and how long the line is busy with it."""
@@ -96,9 +91,8 @@ def plan(line: LineSettings, instruments: Iterable[InstrumentSettings]) -> LineP
 
 def exchange_s(exchange: Exchange, line: LineSettings, extra_silence_s: float = 0.0) -> float:
     """Give how long the line is busy with an exchange; who talks unasked needs no time to answer."""
-    delay_s = ANSWER_DELAY_S if line.char_time_s else TCP_DELAY_S
     wire_s = (exchange.sent + exchange.received) * line.char_time_s
-    return wire_s + line.silence_s + extra_silence_s + (delay_s if exchange.sent else 0.0)
+    return wire_s + line.silence_s + extra_silence_s + (line.answer_delay_s if exchange.sent else 0.0)
 
 
 def _cycle(line: LineSettings, instrument: InstrumentSettings) -> Cycle:

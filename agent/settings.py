@@ -76,7 +76,8 @@ class LineSettings:
 
     `silence_s` is what the line needs between conversations; `char_time_s` the time of one character on its wire,
     0 where the wire has no baud rate. `max_block` bounds the registers of one request; `echo` is `local`
-    where the adapter hears itself.
+    where the adapter hears itself. `answer_delay_s` is how long instruments think before they answer: it is planned
+    with, never waited for.
     """
 
     name: str
@@ -93,6 +94,7 @@ class LineSettings:
     max_block: int
     char_time_s: float
     echo: str = "none"
+    answer_delay_s: float = 0.02
 
     @property
     def speaks_modbus(self) -> bool:

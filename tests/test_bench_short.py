@@ -51,6 +51,14 @@ def test_daemon_meets_the_bounds_of_the_short_bench(name, more, tmp_path):
     assert "all bounds met" in said
 
 
+def test_a_slow_line_is_used_nearly_to_the_full_and_check_foretells_its_cycle():
+    """Ten instruments at 9600 baud, each byte taking its time; real daemon, real pty."""
+    command = [sys.executable, "-m", "bench.wire", "--seconds", "8", "--delay", "0.005", "--allow", "1.2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all bounds met" in done.stdout
+
+
 @needs_mosquitto
 @pytest.mark.parametrize("more", [("--against", "compressing"), ("--paced",)], ids=["flat out", "paced"])
 def test_a_backlog_drains_beside_the_present(more, tmp_path):

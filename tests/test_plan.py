@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from agent.config_lines import char_time_s, rtu_silence_s
-from agent.plan import ANSWER_DELAY_S, TCP_DELAY_S, exchange_s, plan
+from agent.config_lines import ANSWER_DELAY_S, TCP_DELAY_S, char_time_s, rtu_silence_s
+from agent.plan import exchange_s, plan
 from agent.settings import InstrumentSettings, LineSettings
 from drivers.driver import Exchange
 from drivers.sample import Channel
@@ -14,7 +14,7 @@ RTU = LineSettings(
     name="rs485", kind="serial", where="/dev/x", port=0, framer="rtu", baud=9600, bits=8, parity="none", stop=1,
     timeout_s=1.0, silence_s=0.004, max_block=125, char_time_s=10 / 9600,
 )  # fmt: skip
-TCP = replace(RTU, name="rack", kind="tcp", framer="tcp", silence_s=0.0, char_time_s=0.0)
+TCP = replace(RTU, name="rack", kind="tcp", framer="tcp", silence_s=0.0, char_time_s=0.0, answer_delay_s=TCP_DELAY_S)
 
 
 class Recorder:
@@ -57,6 +57,7 @@ def test_an_exchange_costs_its_bytes_its_silences_and_time_to_answer():
     assert exchange_s(asked, RTU) == pytest.approx(1000 / 9600 + 0.004 + ANSWER_DELAY_S)
     assert exchange_s(asked, RTU, 0.25) == pytest.approx(1000 / 9600 + 0.254 + ANSWER_DELAY_S)
     assert exchange_s(asked, TCP) == TCP_DELAY_S
+    assert exchange_s(asked, replace(RTU, answer_delay_s=0.1)) == pytest.approx(1000 / 9600 + 0.104)
 
 
 def test_who_talks_unasked_needs_no_time_to_answer():
