@@ -145,6 +145,9 @@ class Judge:
         what = body.get("ledger") or body.get("event")
         if what in {"dropped", "damaged"}:
             self._lose(home, body["first"], body["last"])
+            for copy in body.get("copies", ()):
+                for first, last in copy["seqs"]:
+                    self._lose(copy["spool"], first, last)
         elif what == "spool_salvaged":
             for first, last in [*body["lost"], *body["moved"]]:
                 self._lose(body["spool"] or self._world.observer.before(home), first, last)
