@@ -20,7 +20,7 @@ from agent.times import iso
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent.record import Record
     from agent.spool import Spool
@@ -129,6 +129,7 @@ class Committer:
             damaged, self._damaged = self._damaged, []
         damaged = list(Ranges(damaged))  # both lanes, requests and the ledger may have come upon the same
         records += [self._given_up(*one) for one in damaged if self._spool.count(*one)]
+        records += self._told_again(damaged)
         was_trusted = self._timekeeper.is_trusted
         self._timekeeper.trusted()
         newest = self._spool.newest
@@ -155,7 +156,7 @@ class Committer:
     def _salvage(self) -> None:
         """Copy a batch of what still reads of a damaged spool."""
         if self._spool.salvage and self._timekeeper.is_trusted and not self._spool.held():
-            batch = self._spool.salvage.batch()
+            batch = self._spool.salvage.batch(since=self._spool.newest + 1)
             self._committed(self._store(batch.records, held=False, notes=batch.notes))
 
     def _keep_ledger(self) -> None:
@@ -226,6 +227,11 @@ class Committer:
     def _given_up(self, first: int, last: int) -> Record:
         return ledger("damaged", now(), first=first, last=last, records=self._spool.count(first, last))
 
+    def _told_again(self, ranges: Sequence[tuple[int, int]]) -> list[Record]:
+        """Tell what only records told of that are given up themselves now."""
+        untold = self._spool.untold_by(ranges)
+        return [ledger("damaged", now(), first=one, last=other, records=other - one + 1) for one, other in untold]
+
     def _is_too_much(self) -> bool:
         return self._spool.used_bytes() > self._retention.size_bytes or self._spool.is_short_of_room()
 
@@ -234,9 +240,12 @@ class Committer:
         if (found := self._spool.oldest_unsent()) is None:
             return
         span = {"begin": iso(found.begin_ms), "end": iso(found.end_ms)}
-        told = ledger("dropped", now(), first=found.first, last=found.last, records=found.records, **span)
+        copies = _ranges_by_spool(self._spool.copies_among(found.ranges))
+        more = {"copies": copies} if copies else {}
+        told = ledger("dropped", now(), first=found.first, last=found.last, records=found.records, **span, **more)
         is_held = not self._timekeeper.is_trusted
-        self._committed(self._store([told], held=is_held, drop=found.ranges))
+        again = self._told_again(found.ranges)
+        self._committed(self._store([told, *again], held=is_held, drop=found.ranges))
 
     def _wait(self) -> bool:
         """Wait for records, then until their commit is due; False when it is time to stop."""
@@ -247,3 +256,11 @@ class Committer:
             return self._wake.get(timeout=max(0.0, due_s - monotonic_s()))
         except Empty:
             return True
+
+
+def _ranges_by_spool(copies: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Give the first names of salvaged records as ranges."""
+    found: dict[str, Ranges] = {}
+    for spool, seq in copies:
+        found.setdefault(spool, Ranges()).add(seq, seq)
+    return [{"spool": spool, "seqs": list(ranges)} for spool, ranges in found.items()]

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agent.ranges import Ranges
 
 NOTE = "copied"
-"""The note that holds their names, and the seq of the last copy of each, as JSON."""
+"""The note that holds their names, and the seqs of the first and the last copy of each, as JSON."""
 
 
 class Copies:
@@ -25,25 +25,33 @@ class Copies:
 
     def __init__(self, spool: Path, text: str) -> None:
         self._spool = spool
-        self._until = {name: until for name, until in copied(text) if not is_finished(spool.with_name(name))}
+        self._spans = {name: span for name, *span in copied(text) if not is_finished(spool.with_name(name))}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._until
+        return name in self._spans
 
-    def add(self, names: Iterable[str], until: int) -> None:
-        """Note that files were copied in full, the last record under the seq `until`."""
-        self._until |= dict.fromkeys(names, until)
+    def add(self, files: Iterable[tuple[str, int]], until: int) -> None:
+        """Note that files were copied in full, each from a seq on, the last record under the seq `until`."""
+        self._spans |= {name: [since, until] for name, since in files}
 
     def text(self) -> str:
         """Give it as it is noted."""
-        return json.dumps(list(self._until.items()))
+        return json.dumps([(name, *span) for name, span in self._spans.items()])
+
+    def take_again(self, damaged: Sequence[tuple[int, int]]) -> list[str]:
+        """Forget the files of which a copy may be among what is damaged, and name them: they are to be copied anew."""
+        names = [name for name, (since, until) in self._spans.items() if _meet(damaged, since, until)]
+        for name in names:
+            del self._spans[name]
+        return names
 
     def delivered(self, acknowledged: Ranges) -> None:
         """Finish the files whose copies need not be sent again."""
-        for name, until in list(self._until.items()):
-            if not acknowledged.gap(1, until):
+        for name, (since, until) in list(self._spans.items()):
+            if not acknowledged.gap(since, until):
                 finish(self._spool.with_name(name))
-                del self._until[name]
+                if is_finished(self._spool.with_name(name)):
+                    del self._spans[name]
 
     def remove_finished(self) -> bool:
         """Delete the oldest file that is finished, for room; its mark stays, so its numbers stay known."""
@@ -51,12 +59,12 @@ class Copies:
 
     def remove_copied(self) -> bool:
         """Delete the oldest file that was copied, delivered or not: what was copied stands in the spool too."""
-        return _remove(next((file for file in kept(self._spool) if file.name in self._until), None))
+        return _remove(next((file for file in kept(self._spool) if file.name in self._spans), None))
 
 
-def copied(text: str) -> list[tuple[str, int]]:
-    """Give the names of the files and the last seq of each from what was noted. Raises ValueError."""
-    return [(str(name), int(until)) for name, until in json.loads(text or "[]")]
+def copied(text: str) -> list[tuple[str, int, int]]:
+    """Give the names of the files and the first and last seq of each from what was noted. Raises ValueError."""
+    return [(str(name), int(since), int(until)) for name, since, until in json.loads(text or "[]")]
 
 
 def kept(spool: Path) -> list[Path]:
@@ -74,6 +82,10 @@ def finish(file: Path) -> None:
 def is_finished(file: Path) -> bool:
     """Say whether it was marked so."""
     return _marker(file).exists()
+
+
+def _meet(ranges: Sequence[tuple[int, int]], first: int, last: int) -> bool:
+    return any(one <= last and first <= other for one, other in ranges)
 
 
 def _remove(file: Path | None) -> bool:

@@ -53,11 +53,10 @@ CREATE TABLE hour(seq INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, to_ms INTEG
                   first INTEGER, last INTEGER, crc INTEGER);
 """
 _AGED = """
-DROP VIEW IF EXISTS aged;
-CREATE VIEW aged AS
+CREATE TEMP VIEW aged AS
     SELECT seq, coalesce((SELECT coalesce(record.elapsed_ms + offset_ms, max(at_ms, coalesce(earliest_ms, 0)))
                           FROM dating WHERE record.elapsed_ms IS NOT NULL AND seq BETWEEN first AND last), at_ms) at_ms
-    FROM record;
+    FROM record
 """
 _LONGEST_BYTES = 16 * 1024 * 1024
 """A length that was damaged must not make SQLite ask for a gigabyte."""
@@ -116,6 +115,7 @@ def opened(path: Path, notes: Callable[[], Mapping[str, str]], *, is_short: bool
         db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES_WHEN_SHORT if is_short else _CHECKPOINT_PAGES}")
         if version < SCHEMA_VERSION:
             _lay_out(db, version, notes())
+        db.execute(_AGED)  # not in the file, where a changed letter would end every start
     except BaseException:
         db.close()  # at once: closed later, it would delete the log of the file that takes this one's place
         raise
@@ -204,6 +204,11 @@ def meta(db: Connection, key: str) -> str:
     return str(rows[0][1]) if rows else ""
 
 
+def notes(db: Connection) -> dict[str, str]:
+    """Give all that was noted. Raises ValueError if a row fails its checksum: one whose key changed is not found."""
+    return {str(key): str(value) for key, value in _checked(db.execute("SELECT * FROM meta"))}
+
+
 def note(db: Connection, key: str, value: str) -> None:
     """Note a word."""
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", with_crc(key, value))
@@ -251,6 +256,8 @@ def _version(db: Connection) -> int:
     found = _layout(db)
     if not found:
         return 0
+    if "meta" in found and found["meta"][0][0] != "key":
+        raise ValueError("it is not laid out as a spool")
     row = db.execute("SELECT * FROM meta WHERE key = 'schema'").fetchone() if "meta" in found else None
     version = int(row[1]) if row else 1
     if row and len(row) > 2 and row[2] is not None and with_crc(*row[:2]) != row:
@@ -290,7 +297,7 @@ def _lay_out(db: Connection, version: int, notes: Mapping[str, str]) -> None:
     else:
         _run(db, _TABLES)
         note(db, "id", uuid4().hex)
-    _run(db, _HOUR + _AGED)
+    _run(db, _HOUR)
     note(db, "checked_from", str(newest(db) + 1))
     for key, value in {**notes, "schema": str(SCHEMA_VERSION)}.items():
         note(db, key, value)

@@ -42,6 +42,7 @@ class Mark:
     def __init__(self, spool: Path, spool_id: str) -> None:
         self._id, self._boot = spool_id, _boot()
         self._numbers = (0, 0, 0)
+        self._is_unsealed = False
         self._file = -1
         with contextlib.suppress(OSError):
             self._file = os.open(where(spool), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -59,6 +60,9 @@ class Mark:
         self._numbers = stored, given, settled
         with contextlib.suppress(OSError):
             os.pwrite(self._file, _line(self._id, *self._numbers, self._boot), 0)
+            if not self._is_unsealed:  # a seal that outlives a power cut would vouch for numbers given since
+                os.fsync(self._file)
+                self._is_unsealed = True
 
     def close(self) -> None:
         """Seal it and close the file."""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent import copies
 from agent.ranges import Ranges
-from agent.record import Record, event
-from agent.wreck import DAMAGE, Wreck
+from agent.record import SEPARATOR, Record, event
+from agent.wreck import DAMAGE, WAS, Wreck
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 SALVAGE = "salvage"
@@ -52,8 +53,8 @@ class Salvage:
         self._folder = spool.parent
         self._jobs = _jobs(todo)
         self._wreck: Wreck | None = None
-        self.finished: list[str] = []
-        """Files that the last batch ended."""
+        self.finished: list[tuple[str, int]] = []
+        """Files that the last batch ended, and the seq from which on their copies stand."""
 
     def origin(self, kept_as: str) -> Origin:
         """Give what is known of a damaged file; never raises for damage."""
@@ -71,12 +72,35 @@ class Salvage:
         """Give what is left to do, as it is noted; empty if nothing is."""
         return json.dumps(self._jobs) if self._jobs else ""
 
-    def batch(self, most: int = 500) -> Batch:
-        """Give the next records, fewer than asked for when reading is slow; commit them before asking again."""
+    def take_again(self, names: Iterable[str], damaged: Sequence[tuple[int, int]]) -> bool:
+        """Begin files anew, and the one in work if a copy of it is damaged; says whether there is anything to do."""
+        job = self._jobs[0] if self._jobs else None
+        is_hurt = job and job["since"] and any(last >= job["since"] for _, last in damaged)
+        if job and is_hurt:
+            self.close()
+            self._jobs[0] = _again(job)
+        self._jobs += [_new_job(name) for name in names]
+        return bool(is_hurt or names)
+
+    def batch(self, most: int = 500, since: int = 1) -> Batch:
+        """Give the next records, fewer than asked for when reading is slow; commit them before asking again.
+
+        `since` is the seq that the first of them will get.
+        """
         records: list[Record] = []
         until_s = monotonic_s() + BATCH_S
         while self._jobs and len(records) < most and monotonic_s() < until_s:
-            records += self._step(self._jobs[0], most - len(records))
+            self._jobs[0]["since"] = self._jobs[0]["since"] or since
+            try:
+                records += self._step(self._jobs[0], most - len(records))
+            except (
+                LookupError,
+                *DAMAGE,
+            ):  # what was noted makes no sense: from the beginning, for its file may be sound
+                self.close()
+                if self._jobs[0] == (anew := _again(self._jobs[0]) | {"since": since}):
+                    raise
+                self._jobs[0] = anew
         return Batch(records, {SALVAGE: self.todo()}, not self._jobs)
 
     def close(self) -> None:
@@ -88,7 +112,7 @@ class Salvage:
     def _step(self, job: dict[str, Any], most: int) -> list[Record]:
         """Copy the next stretch of a file, or end it."""
         if job["done"]:  # its copies stood in a later file, and none of that was lost
-            self.finished.append(self._jobs.pop(0)["kept_as"])
+            self.finished.append((self._jobs.pop(0)["kept_as"], 1))
             return []
         if self._wreck is None:
             self._wreck = Wreck(self._folder / job["kept_as"])
@@ -124,7 +148,7 @@ class Salvage:
             _note_lost(job, first, last)
         is_all_told = _tell_given_up(job, wreck)
         self.close()
-        self.finished.append(job["kept_as"])
+        self.finished.append((job["kept_as"], job["since"]))
         if job["lost_records"] or not wreck.knows_end:  # copies of what stands in an older file may be among them
             self._jobs[:] = [_again(one) if job["kept_as"] in one["by_way_of"] else one for one in self._jobs]
         return event(
@@ -140,6 +164,14 @@ class Salvage:
         )
 
 
+def origin_of(shape: str) -> str | None:
+    """Give the spool that salvaged records of a shape were in first; None if it is not one of theirs."""
+    if not shape.startswith(WAS):
+        return None
+    head = shape.partition(SEPARATOR)[0]
+    return str(json.loads("{" + head + "0}}")["was"]["spool"])
+
+
 def todo(spool: Path) -> dict[str, str]:
     """Give the note for a new spool: every damaged file that is not finished, from where its last spool had come."""
     files = [file.name for file in copies.kept(spool) if not copies.is_finished(file)]
@@ -147,9 +179,11 @@ def todo(spool: Path) -> dict[str, str]:
     if files:
         with contextlib.closing(Wreck(spool.with_name(files[-1]))) as wreck, contextlib.suppress(*DAMAGE):
             noted = copies.copied(wreck.noted(copies.NOTE))
-            copied = [_new_job(name) | {"done": True} for name, until in noted if not wreck.is_settled(until)]
+            copied = [_new_job(name) | {"done": True} for name, *span in noted if not wreck.is_settled(*span)]
             noted_jobs = [*_jobs(wreck.noted(SALVAGE) or "[]"), *copied]
-            known = {job["kept_as"]: job | {"by_way_of": [*job["by_way_of"], files[-1]]} for job in noted_jobs}
+            known = {
+                job["kept_as"]: job | {"by_way_of": [*job["by_way_of"], files[-1]], "since": 0} for job in noted_jobs
+            }
     jobs = [known.pop(name, _new_job(name) | {"told": False}) for name in reversed(files)]
     jobs += known.values()  # they had to go for room
     return {SALVAGE: json.dumps(jobs)} if jobs else {}
@@ -190,6 +224,7 @@ def _new_job(name: str) -> dict[str, Any]:
         "moved_records": 0,
         "pending": [],
         "failed": 0,
+        "since": 0,
         "latest_ms": None,
         "by_way_of": [],
         "done": False,

@@ -7,6 +7,7 @@ which decides whether they are found at all.
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING
 
 from agent import database
@@ -29,6 +30,8 @@ _REST = 3
 
 def check_start(db: database.Connection) -> None:
     """Look at the small tables, the newest records and all of a small file. Raises ValueError for damage."""
+    if not re.fullmatch("[0-9a-f]{32}", database.notes(db).get("id", "")):
+        raise ValueError("it does not say which spool it is")
     texts = database.shapes(db)
     if sorted(texts.items()) != sorted(db.execute("SELECT id, text FROM shape ORDER BY text").fetchall()):
         raise ValueError("the shapes of records differ from their index")

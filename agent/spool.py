@@ -17,8 +17,10 @@ from agent.copies import Copies
 from agent.database import reading, record_crc, storing, with_crc
 from agent.given_up import GivenUp
 from agent.oldest import Oldest, oldest
+from agent.ranges import Ranges
 from agent.reader import Reader
 from agent.room import Room
+from agent.soundness import unacknowledged
 from agent.spool_lock import Lock, holder
 from agent.storage import Filling
 from agent.stored import DamagedRecord, Dating, Hour, Selection, SpoolError, Stored
@@ -96,6 +98,7 @@ class Spool:
         `drop`, `damaged`: ranges to delete and settle, of which the records tell; see `drop_damaged`.
         """
         first, last = self.newest + 1, self.newest + len(records)
+        given_up_now = [*drop, *damaged, *self.untold_by([*drop, *damaged])]
         if records:
             self._mark.put(self.newest, last, self._settled)
         with storing(self._db, self.path):
@@ -107,7 +110,7 @@ class Spool:
             for index, *span in hours:
                 self._db.execute("INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?)", with_crc(first + index, *span))
             self._acknowledge(acknowledged)
-            for key, value in {**self._own_notes(first, last, [*drop, *damaged]), **notes}.items():
+            for key, value in {**self._own_notes(first, last, given_up_now, damaged), **notes}.items():
                 database.note(self._db, key, value)
             if held and rows and not self._held_from:
                 database.note(self._db, "held_from", str(first))
@@ -120,6 +123,23 @@ class Spool:
             self._salvaged(is_done=not notes[salvage.SALVAGE])
         self.copies.delivered(self.acknowledged)
         return self.newest
+
+    def untold_by(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Give what only undelivered records of these ranges tell was given up: who gives them up has to tell it."""
+        untold = Ranges(gap for one in ranges for gap in unacknowledged(self.acknowledged, *one))
+        return list(self._given_up.told_by(untold))
+
+    def copies_among(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
+        """Give the first names, spool and seq, of salvaged records of these ranges."""
+        origins = {number: origin for text, (number, _) in self._shapes.items() if (origin := salvage.origin_of(text))}
+        if not origins:
+            return []
+        rows = [
+            row
+            for one in ranges
+            for row in self._rows("SELECT shape, body FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq", *one)
+        ]
+        return [(origins[number], int(body.partition(b"\x1f")[0])) for number, body in rows if number in origins]
 
     def held(self) -> tuple[int, int] | None:
         """Give the seqs whose time is not known yet; they are the newest ones without a break."""
@@ -208,12 +228,23 @@ class Spool:
         self._mark.close()
         self._lock.close()
 
-    def _own_notes(self, first: int, last: int, given_up_now: Sequence[tuple[int, int]]) -> dict[str, str]:
-        """Give what must be known should this file be damaged: what a commit tells of, and which files it ends."""
+    def _own_notes(
+        self, first: int, last: int, given_up_now: Sequence[tuple[int, int]], damaged: Sequence[tuple[int, int]]
+    ) -> dict[str, str]:
+        """Give what must be known should this file be damaged: what a commit tells of, and which files it ends.
+
+        A damaged copy is no loss while the file that it is of is there.
+        """
         notes = {}
         if given_up_now:
             self._given_up.add(first, last, given_up_now, self.acknowledged)
             notes[given_up.NOTE] = self._given_up.text()
+        if damaged:
+            again = self.copies.take_again(damaged)
+            taken = self.salvage or salvage.Salvage(self.path, "[]")
+            if taken.take_again(again, damaged):
+                self.salvage = taken
+                notes |= {copies.NOTE: self.copies.text(), salvage.SALVAGE: taken.todo()}
         if self.salvage and self.salvage.finished:
             self.copies.add(self.salvage.finished, last)
             notes[copies.NOTE] = self.copies.text()

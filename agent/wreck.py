@@ -25,7 +25,7 @@ _SMALLEST_RECORD_BYTES = 16
 _LOOK_BACK = 200
 _TABLES, _COLUMNS = ("record", "shape", "acknowledged", "dating", "meta"), 5
 _NOT_CHECKED = 1 << 62
-_WAS = '"was":{'
+WAS = '"was":{'
 _ID = re.compile(rb"[0-9a-f]{32}")
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -54,6 +54,7 @@ class Wreck:
         whole = self._try(_all_acknowledged, None)
         rows = whole or self._small("acknowledged", 2)
         self._acknowledged = Ranges((first, last) for first, last in rows if 0 < first <= last < 1 << 53)
+        self.id = self.id or (marked.spool if marked else None)
         if marked and marked.settled and whole is None:
             self._acknowledged.add(1, marked.settled)
         oldest, newest = self._end("ASC"), self._end("DESC")
@@ -81,14 +82,14 @@ class Wreck:
 
         Where the note of it does not read it is all that is settled behind what the mark calls settled.
         """
-        noted = self._try(lambda db: GivenUp(database.meta(db, GIVEN_UP)), None)
+        noted = self._try(lambda db: GivenUp(database.notes(db)[GIVEN_UP]), None)
         if noted:
             return noted.told_by(lost) if noted.is_whole else None
         return None if self._told_until is None else Ranges(self._acknowledged.within(self._told_until + 1, 1 << 62))
 
-    def is_settled(self, last: int) -> bool:
-        """Say whether nothing up to a seq needs to be sent again."""
-        return not self._acknowledged.gap(1, last)
+    def is_settled(self, first: int, last: int) -> bool:
+        """Say whether nothing of a range needs to be sent again."""
+        return not self._acknowledged.gap(first, last)
 
     def wanted(self, seq: int, most: int) -> tuple[int, int] | None:
         """Give the next stretch, of so many seqs at most, that is not known to be acknowledged; None at the end."""
@@ -128,7 +129,7 @@ class Wreck:
         _check_json(joined(text.encode().split(b"\x1f"), body) if number else body)
         at_ms, between = self._dated(seq, at_ms, elapsed_ms, latest_ms)
         iso(at_ms)
-        if text.startswith(_WAS):  # it was salvaged before and keeps its first name
+        if text.startswith(WAS):  # it was salvaged before and keeps its first name
             return Record(Moment(at_ms, 0), text, body)
         head = [
             f'"was":{{"spool":{json.dumps(self.id)},"seq":',
@@ -139,7 +140,7 @@ class Wreck:
 
     def is_copy(self, row: Row) -> bool:
         """Say whether a record was itself salvaged from an earlier spool, whose name it keeps."""
-        return self._text(row).startswith(_WAS)
+        return self._text(row).startswith(WAS)
 
     def sure_ms(self, row: Row) -> int | None:
         """Give the time of a record if it is beyond doubt."""
@@ -197,8 +198,9 @@ class Wreck:
         """Give the texts of the shapes; each stands in the table and in its index."""
         found: dict[int, list[str]] = {}
         table = self._names["shape"]
-        for order in ("NOT INDEXED", "ORDER BY 2"):
-            for number, text in self._read(f'SELECT * FROM "{table}" {order}'):  # noqa: S608  no input from outside
+        for order in ("NOT INDEXED", "ORDER BY 3"):
+            rows = self._read(f'SELECT rowid, * FROM "{table}" {order}')  # noqa: S608  no input from outside
+            for number, _, text in (row[:3] for row in rows if len(row) > 2):
                 if isinstance(text, str) and text not in found.setdefault(number, []):
                     found[number].append(text)
         return found

@@ -22,6 +22,9 @@ CREATE TABLE IF NOT EXISTS absent(station, spool, first, last, PRIMARY KEY(stati
 CREATE VIEW IF NOT EXISTS explained AS
     SELECT station, spool, body ->> 'first' AS first, body ->> 'last' AS last FROM record
     WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' IN ('dropped', 'damaged')
+    UNION ALL SELECT station, copy.value ->> 'spool', range.value ->> 0, range.value ->> 1
+    FROM record, json_each(body, '$.copies') AS copy, json_each(copy.value, '$.seqs') AS range
+    WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'ledger' = 'dropped'
     UNION ALL SELECT station, body ->> 'spool', value ->> 0, value ->> 1 FROM record, json_each(body, '$.lost')
     WHERE kind IN ('ledger', 'event') AND was IS NULL AND body ->> 'event' = 'spool_salvaged'
     UNION ALL SELECT station, body ->> 'spool', value ->> 0, value ->> 1 FROM record, json_each(body, '$.moved')

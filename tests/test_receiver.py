@@ -185,6 +185,13 @@ def test_dropped_damaged_and_lost_records_are_explained(store):
     assert ranges(store, spool=OLD_SPOOL) == [(6, 6)]
 
 
+def test_salvaged_records_that_were_dropped_are_explained_under_their_first_names(store):
+    take(store, message(record(1), record(6), spool=OLD_SPOOL))
+    dropped = ledger(9, "dropped", first=1, last=8, records=8, copies=[{"spool": OLD_SPOOL, "seqs": [[2, 3], [5, 5]]}])
+    take(store, message(dropped))
+    assert ranges(store, spool=OLD_SPOOL) == [(4, 4)]
+
+
 def test_a_salvaged_ledger_explains_its_old_spool_and_not_the_new_one(store):
     moved = ledger(5, "dropped", first=1, last=4, records=4, was={"spool": OLD_SPOOL, "seq": 5})
     take(store, message(moved))
