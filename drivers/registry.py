@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CODE_DRIVERS = (
     "bayern_hessen",
+    "ecotech_advanced",
     "gill_windsonic",
     "teledyne_ascii",
     "thermo_c_link",
