@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CODE_DRIVERS = (
     "bayern_hessen",
     "ecotech_advanced",
+    "envea_mode4",
     "gill_windsonic",
     "teledyne_ascii",
     "thermo_c_link",
