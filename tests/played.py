@@ -36,9 +36,11 @@ def driver_of(case: Transcript) -> Driver:
     return registry.load(Path(case.name).parent.name, case.options)
 
 
-def line_over(case: Transcript, entries: list[Entry]) -> tuple[Line, TranscriptPort]:
+def line_over(
+    case: Transcript, entries: list[Entry], kind: type[TranscriptPort] = TranscriptPort
+) -> tuple[Line, TranscriptPort]:
     """Put a line over a played conversation; transaction numbers go on from the recorded ones."""
-    port = TranscriptPort(entries, case.name)
+    port = kind(entries, case.name)
     line = Line("played", port, framer=case.framer, now_s=port.now_s)
     first = next((entry.data for entry in entries if entry.mark == ">"), b"")
     if case.framer == "tcp" and first:

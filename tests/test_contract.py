@@ -14,7 +14,7 @@ from drivers import registry
 from drivers.errors import DriverError
 from drivers.line import Line
 from drivers.sample import Flag
-from drivers.transcript import EVIDENCE, Entry, Poll, Transcript
+from drivers.transcript import EVIDENCE, Entry, Poll, Transcript, TranscriptPort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +50,19 @@ def answers(poll: Poll) -> list[int]:
     return [index for index, entry in enumerate(poll.entries) if entry.mark == "<"]
 
 
+class Unforeseen(TranscriptPort):
+    """A port that meets a question beyond the recorded ones with silence: what is asked may depend on an answer."""
+
+    def write(self, data: bytes) -> None:
+        if self.left:
+            super().write(data)
+
+
 def outcome(case: Transcript, poll: Poll, index: int, answer: bytes) -> played.Played:
     """Read with a fresh driver over the conversation, one answer replaced."""
     entries = list(poll.entries)
     entries[index] = Entry("<", answer, 0)
-    line, _ = played.line_over(case, entries)
+    line, _ = played.line_over(case, entries, Unforeseen)
     return played.read(played.driver_of(case), line, case.address)
 
 
