@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from drivers.report import Path_
 
 CODE_DRIVERS = (
+    "ak",
     "bayern_hessen",
     "ecotech_advanced",
     "envea_mode4",
