@@ -6,6 +6,16 @@ from drivers.checksum import crc16, sum8, sum16, xor8
 
 WXT_NMEA = b"WIXDR,V,0.02,M,0,Z,30,s,0,R,2.7,M,0,V,0.0,M,1,Z,0,s,1,R,0.0,M,1,R,6.3,M,2,R,0.0,M,3"
 
+LIST_LREC = (
+    b"list lrec\nfield index variable\n 1  1 o3\n 2  5 cellai\n 3  6 cellbi\n 4 12 bncht\n 5 13 lmpt\n 6 14 o3lt\n"
+    b" 7  9 flowa\n 8 10 flowb\n 9 11 pres*"
+)
+EREC = (
+    b"erec\n13:05 08-12-05 flags 1C00554A o3 0.000  1 lo o3 0.000  1 lampi 0000 bencht 999.900 lampt 999.900 "
+    b"ozlampt 0.000 flowa 0.000 flowb 0.000 Pres 0.000 avgt 10 lo avgt 10 O3bkg 0.000 O3 coef 1.000 lo O3 coef 1.000 "
+    b"O3 range 200000.000 lo O3 range 200000.000 int a 0000 int b 0000"
+)
+
 
 @pytest.mark.parametrize(
     ("covered", "expected"),
@@ -19,6 +29,7 @@ WXT_NMEA = b"WIXDR,V,0.02,M,0,Z,30,s,0,R,2.7,M,0,V,0.0,M,1,Z,0,s,1,R,0.0,M,1,R,6
         (b"<sendVal 60=1373.361084;61=0.083834;62=0.116399>", 0x7C),  # Palas Fidas, brackets included
         (b"<ok>", 0x06),
         (b"AC3204", 0x07),  # ENVEA, after STX
+        (b"AC3224000103", 0x07),  # the same source, the question for floats
         (WXT_NMEA, 0x51),  # NMEA, between $ and *, Vaisala WXT manual
         (bytes.fromhex("02 30 31 52 44 33 03"), 0x25),  # EcoPhysics CLD 700, raw byte
         (bytes.fromhex("00 01 01 32"), 0x32),  # Serinus Advanced, without STX, ETX, EOT
@@ -34,7 +45,12 @@ def test_xor8_agrees_with_published_frames(covered, expected):
     ("covered", "expected"),
     [
         (b"set format 01 ok", 0x0570),  # Thermo 49C-PS manual
-        (b"set lrec format 0 ok*", 0x072F),  # captured from a Thermo 49i
+        (b"set lrec format 0 ok*", 0x072F),  # captured from a Thermo 49i, as the next four
+        (b"srec\n15:00 07-28-21  flags D800500 o3 -0.009*", 0x0A73),
+        (b"high o3 coef can't, wrong settings*", 0x0C40),
+        (b"flags 0D800500*", 0x03F8),
+        (LIST_LREC, 0x24E5),
+        (EREC, 0x46F6),  # Thermo 49i manual, with the two double blanks that its print lost and captures have
         (b"RQ", 163),  # Met One, written in decimal
         (bytes.fromhex("424d001c00000008000800000008000800d20046002d001e000000009700"), 0x02C5),  # Plantower
     ],
@@ -70,3 +86,15 @@ def test_a_crc_with_its_bytes_swapped_does_not_hold():
     body, sent = bytes.fromhex("00 03 04 01 5E 01 9E"), bytes.fromhex("0A E5")  # Saimosen SMS6930
     assert crc16(body).to_bytes(2, "little") == sent
     assert crc16(body).to_bytes(2, "big") != sent
+
+
+@pytest.mark.parametrize(
+    ("covered", "printed"),
+    [
+        (bytes.fromhex("00 01 05 32 3F 80 00 00"), 0x32),  # Serinus manual, the last row of its example
+        (bytes.fromhex("41 43 33 32 32 34 02 00 40 E7 00 69 02 00 41 A2 E3 54 02 00 41 52 45 A2"), 0x86),  # ENVEA
+    ],
+)
+def test_sums_that_sources_misprint_do_not_hold(covered, printed):
+    """Of the answer of an ENVEA only the values and the sum are known: the frame around them is by the rule."""
+    assert xor8(covered) != printed
