@@ -10,7 +10,7 @@ from operator import xor
 
 
 def xor8(data: bytes) -> int:
-    """Exclusive or of all bytes: Bayern-Hessen, Gill, NMEA, Serinus, Fidas."""
+    """Exclusive or of all bytes: Bayern-Hessen, ENVEA, Gill, NMEA, Serinus, Fidas."""
     return reduce(xor, data, 0)
 
 

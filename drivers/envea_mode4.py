@@ -70,7 +70,7 @@ _MODES: dict[str, tuple[Flag, ...]] = {
     "S": (Flag.CALIBRATION,),
     "R": (Flag.CALIBRATION,),
 }
-_STATE_DATA = re.compile(r"([A-Z])([0-9A-F]{2})((?:[ +-]?\d{7,8}){0,32})")
+_STATE_DATA = re.compile(r"([A-Z])([0-9A-F]{2})((?:[ +-][0-9]{7}|[0-9]{8}){0,32})")
 _SUM = re.compile(rb"[0-9A-F]{2}", re.IGNORECASE)
 _LIMIT = 1024
 _DIGITS = 8
@@ -121,12 +121,12 @@ class EnveaMode4:
     def _state(self, line: Line) -> tuple[str, str, list[int]]:
         data = self._data(line.ask(self._frame(_STATE), _until_etx), _STATE).decode("latin-1")
         found = _STATE_DATA.fullmatch(data)
-        if not found or len(found[3]) % _DIGITS:
+        if not found:
             raise BadAnswer(f"not mode, alarms and integers: {data[:40]!r}")
         if found[1] not in _MODES:
             raise BadAnswer(f"mode {found[1]!r} is not known")
         texts = [found[3][start : start + _DIGITS] for start in range(0, len(found[3]), _DIGITS)]
-        return found[1], found[2], [_integer(text) for text in texts]
+        return found[1], found[2], [int(text) for text in texts]
 
     def _scaled(self, integers: list[int]) -> list[Value]:
         if len(integers) < len(self._scales):
@@ -177,10 +177,3 @@ def _until_size(size: int) -> Complete:
         return begin + size if len(data) >= begin + size else 0
 
     return complete
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise BadAnswer(f"{text!r} is no integer") from error
