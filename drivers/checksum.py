@@ -24,11 +24,34 @@ def sum16(data: bytes) -> int:
     return sum(data) & 0xFFFF
 
 
-def crc16(data: bytes, polynomial: int = 0xA001) -> int:
-    """Reflected CRC-16 that begins with 0xFFFF and is sent low byte first: Modbus 0xA001, Lufft UMB 0x8408."""
-    crc = 0xFFFF
+def crc16(data: bytes, polynomial: int = 0xA001, start: int = 0xFFFF) -> int:
+    """Reflected CRC-16, sent low byte first: Modbus 0xA001, Lufft UMB 0x8408; SDI-12 0xA001 from 0, as characters."""
+    crc = start
     for byte in data:
         crc ^= byte
         for _ in range(8):
             crc = crc >> 1 ^ (polynomial if crc & 1 else 0)
+    return crc
+
+
+def crc_ccitt(data: bytes) -> int:
+    """CRC-16 of polynomial 0x1021 from 0, highest bit first, sent high byte first: Davis. With its CRC it gives 0."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x1021 if crc & 0x8000 else 0)) & 0xFFFF
+    return crc
+
+
+def crc_hj212(data: bytes) -> int:
+    """CRC-16 of HJ 212, sent high digit first; like Modbus, but the low byte of the sum is lost with each character.
+
+    So it knows 256 different sums only: it finds every damage of one character, and 255 of 256 others.
+    """
+    crc = 0xFFFF
+    for byte in data:
+        crc = crc >> 8 ^ byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
     return crc

@@ -2,8 +2,12 @@
 
 import pytest
 
-from drivers.checksum import crc16, sum8, sum16, xor8
+from drivers.checksum import crc16, crc_ccitt, crc_hj212, sum8, sum16, xor8
 
+DAVIS_LOOP = (
+    "4C4F4FC4006802547B52031EFF7FFFFFFF7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF7F0000FFFF00000000"
+    "3C03000000000000FFFFFFFFFFFFFF0000000000000000000000000000000000008C00060C610183070A0D2A3C"
+)
 WXT_NMEA = b"WIXDR,V,0.02,M,0,Z,30,s,0,R,2.7,M,0,V,0.0,M,1,Z,0,s,1,R,0.0,M,1,R,6.3,M,2,R,0.0,M,3"
 
 LIST_LREC = (
@@ -74,6 +78,7 @@ def test_sum8_agrees_with_sds011_and_modbus_ascii():
         ("04 03 00 1E 00 02", "A4 58", 0xA001),
         ("01 10 01 70 01 F0 04 02 23 10 64 00 03", "61 D9", 0x8408),  # Lufft UMB
         ("01 10 01 F0 01 70 0A 02 23 10 00 64 00 16 00 00 B4 41 03", "C6 22", 0x8408),
+        ("01 10 01 90 01 F0 09 02 2F 10 03 65 00 59 02 84 03 03", "D2 6C", 0x8408),  # Lufft IRS31Pro manual
     ],
 )
 def test_crc16_agrees_with_captured_frames(covered, sent, polynomial):
@@ -98,3 +103,40 @@ def test_a_crc_with_its_bytes_swapped_does_not_hold():
 def test_sums_that_sources_misprint_do_not_hold(covered, printed):
     """Of the answer of an ENVEA only the values and the sum are known: the frame around them is by the rule."""
     assert xor8(covered) != printed
+
+
+@pytest.mark.parametrize(
+    ("covered", "crc"),
+    [
+        (b"0+3.14", 0xFC5A),  # "OqZ" as characters: SDI-12 1.4, section 4.4.12.3
+        (b"1+2.7+85.2-0.2-2.7+770.5", 0x3048),  # "CAH": Vaisala WMT700 manual
+    ],
+)
+def test_the_crc_of_sdi_12_begins_with_zero(covered, crc):
+    """It is that of Modbus with another beginning."""
+    assert crc16(covered, start=0) == crc
+
+
+def test_the_crc_of_davis_is_zero_over_a_captured_packet():
+    """LOOP carries its CRC with the high byte first."""
+    packet = bytes.fromhex(DAVIS_LOOP)
+    assert crc_ccitt(packet) == 0
+    assert crc_ccitt(packet[:-2]) == int.from_bytes(packet[-2:], "big") == 0x2A3C
+
+
+HJ212_SET_INTERVAL = (
+    b"QN=20160801085857223;ST=32;CN=1062;PW=100000;MN=010000A8900016F000169DC0;Flag=5;CP=&&RtdInterval=30&&"
+)
+
+
+def test_the_crc_of_hj_212_is_that_of_its_frames():
+    """The standard's example, and an acknowledgement from the field; Modbus' CRC is another."""
+    assert crc_hj212(HJ212_SET_INTERVAL) == 0x1C80 != 0x1C08  # 0x1C08 is misprinted in the text of appendix A
+    assert crc16(HJ212_SET_INTERVAL) == 0x0759
+    field = b"QN=20201015123632010;ST=91;CN=9014;PW=123456;MN=410183160889201000212505;Flag=4;CP=&&&&"
+    assert crc_hj212(field) == 0xF001
+
+
+def test_the_sum_that_a_maker_prints_for_hj_212_does_not_hold():
+    """BOQU's example frame has 8487 where the standard's rule gives C241."""
+    assert crc_hj212(b"ST=32;CN=2011;PW=;MN=;CP=&&DataTime=20080731155849;011-Rtd=40.6,011-Flag=N&&") == 0xC241
