@@ -1,22 +1,30 @@
-r"""Gill WindSonic, talking unasked in its continuous polar format.
+r"""Gill WindSonic in its polar format, talking unasked (continuous) or asked (polled).
 
+    > "?Q"                                          polled only: ? wakes the polled mode, Q is its name
     < STX "Q,229,002.74,M,00," ETX "16" CR LF
            │ │   │      │ │         exclusive or of what stands between STX and ETX, two hex digits
-           │ │   │      │ status: 00, A, V good; 01, 02, 04 a transducer; 08, 09 its memory
+           │ │   │      │ status: 00, A good; 01, 02, 04 a transducer; 08, 09 its memory; V void
            │ │   │      unit: M m/s, N knots, P mph, K km/h, F ft/min
            │ │   speed
            │ direction in degrees, may be empty
            name of the instrument, a letter
+    > "!"                                           polled only: no stray letter counts as a poll until the next ?
 
-An empty direction or speed is what it could not compute. Another unit than the one set is a BadAnswer, since someone
-has reconfigured the instrument. The next whole message after the poll's begin counts, so `patience` must be longer
-than the time between two messages (1 s as shipped, up to 4 s).
+An empty direction or speed is what it could not compute; the direction is empty in a calm, too (below 0.05 m/s as
+shipped). Another unit than the one set is a BadAnswer, since someone has reconfigured the instrument.
 
-Line: 9600 8N1. The line is taken while the message is awaited: give the instrument a line of its own.
+Continuous (M2): the next whole message after the poll's begin counts, so `patience` must be longer than the time
+between two messages (1 s as shipped, up to 4 s). Polled (M4): the answer comes within 130 ms; a name from A to F and
+K, M, N, P may stand in an answer and had better not be used. Either way the instrument wants a line of its own: it
+talks over others, or every letter on the line is a poll to it. For its NMEA formats take `nmea_0183`, for SDI-12
+`sdi_12`.
+
+Line: 9600 8N1.
 
 Evidence: built
 Source: format and set-up from forge (acquire_gillwindsonic), whose simulator made the line above; the sum recomputed.
-Not confirmed on hardware. Polled mode is not covered: no documented exchange was at hand.
+Status codes, calm and polled mode from the user manual (1405 PS 0019 issue 28, sections 9.1 to 9.3, 10 and 11.5), which
+shows no whole exchange. Not confirmed on hardware.
 """
 
 from __future__ import annotations
@@ -37,12 +45,13 @@ UNITS = {"m/s": "M", "kn": "N", "mph": "P", "km/h": "K", "ft/min": "F"}
 OPTIONS = Table(
     Key("unit", Choice(*UNITS), "m/s", doc="unit of the speed that the instrument is set to"),
     Key("node", Text(re.compile("[A-Z]"), "a capital letter"), "Q", doc="name of the instrument"),
-    Key("patience", duration(), 2.5, doc="a message comes at least this often"),
+    Key("patience", duration(), 2.5, doc="a message comes at least this often; continuous mode"),
+    Key("mode", Choice("continuous", "polled"), "continuous", doc="M2 or M4, as the instrument is set"),
 )
 
 _MESSAGE = re.compile(rb"\x02([^\x02\x03]*)\x03([0-9A-Fa-f]{2})\r\n")
 _FIELDS = re.compile(r"([A-Z]),(\d{3})?,(\d{1,3}\.\d{1,2})?,([MNPKF]),([0-9AV]{1,2}),")
-_GOOD = {"00", "A", "V"}
+_GOOD = {"00", "A"}
 _LONGEST = 32
 _LIMIT = 1024
 
@@ -56,21 +65,22 @@ class WindSonic:
     """One anemometer."""
 
     has_checksum = True
-    unsolicited = True
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._letter = UNITS[options["unit"]]
         self._node = options["node"]
         self._patience_s = options["patience"]
+        self._is_polled = options["mode"] == "polled"
+        self.unsolicited = not self._is_polled
         self.channels = (
             Channel("wind_direction", "wind_direction", "deg"),
             Channel("wind_speed", "wind_speed", options["unit"]),
         )
 
     def read(self, line: Line, address: int) -> list[Sample]:
-        """Wait for the next message."""
-        del address  # the instrument talks unasked and names itself by its letter
-        direction, speed, status = self._fields(line.listen(_complete, timeout_s=self._patience_s))
+        """Wait for the next message, or ask for one."""
+        del address  # the instrument names itself by its letter
+        direction, speed, status = self._fields(self._message(line))
         flags = () if status in _GOOD else (Flag.FAULT,)
         values = (float(direction) if direction else None, float(speed) if speed else None)
         return [
@@ -79,9 +89,18 @@ class WindSonic:
         ]
 
     def plan(self, framer: str) -> list[Exchange]:
-        """Nothing is sent; the wait for a message is not the line's time."""
+        """Unasked, nothing is sent, and the wait for a message is not the line's time."""
         del framer
+        if self._is_polled:
+            return [Exchange("poll", 2, _LONGEST), Exchange("end of poll", 1, 0)]
         return [Exchange("listen", 0, _LONGEST)]
+
+    def _message(self, line: Line) -> bytes:
+        if not self._is_polled:
+            return line.listen(_complete, timeout_s=self._patience_s)
+        answer = line.ask(b"?" + self._node.encode(), _complete)
+        line.tell(b"!")
+        return answer
 
     def _fields(self, message: bytes) -> tuple[str, str, str]:
         """Give direction, speed and status as they stand in the message."""
