@@ -25,6 +25,7 @@ CODE_DRIVERS = (
     "ecotech_advanced",
     "envea_mode4",
     "gill_windsonic",
+    "nmea_0183",
     "teledyne_ascii",
     "thermo_c_link",
 )

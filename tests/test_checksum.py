@@ -131,7 +131,7 @@ HJ212_SET_INTERVAL = (
 
 def test_the_crc_of_hj_212_is_that_of_its_frames():
     """The standard's example, and an acknowledgement from the field; Modbus' CRC is another."""
-    assert crc_hj212(HJ212_SET_INTERVAL) == 0x1C80 != 0x1C08  # 0x1C08 is misprinted in the text of appendix A
+    assert crc_hj212(HJ212_SET_INTERVAL) == 0x1C80  # misprinted as 1C08 in the text of its appendix A
     assert crc16(HJ212_SET_INTERVAL) == 0x0759
     field = b"QN=20201015123632010;ST=91;CN=9014;PW=123456;MN=410183160889201000212505;Flag=4;CP=&&&&"
     assert crc_hj212(field) == 0xF001
