@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CODE_DRIVERS = (
     "ak",
     "bayern_hessen",
+    "davis_vantage",
     "ecotech_advanced",
     "envea_mode4",
     "gill_windsonic",
