@@ -26,6 +26,7 @@ CODE_DRIVERS = (
     "ecotech_advanced",
     "envea_mode4",
     "gill_windsonic",
+    "lufft_umb",
     "nmea_0183",
     "teledyne_ascii",
     "thermo_c_link",
