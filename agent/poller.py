@@ -50,7 +50,7 @@ class Poller:
         self._inbox: SimpleQueue[None] = SimpleQueue()
         offset_s = wall_s() - monotonic_s()
         self.instruments = [Polled(one, settings, monotonic_s(), offset_s) for one in instruments]
-        self.longest_poll_s = TIMEOUTS_A_POLL * max(one.timing.timeout_s for one in self.instruments)
+        self.longest_poll_s = max(map(_longest_poll_s, self.instruments))
 
     def stop(self) -> None:
         """End `run` after the poll in progress."""
@@ -145,6 +145,11 @@ class Poller:
     def _put(self, record: Record | None) -> None:
         if record:
             self._append(record)
+
+
+def _longest_poll_s(polled: Polled) -> float:
+    """Bound one poll; `patience_s` is how long a driver waits for what comes in the instrument's own time."""
+    return TIMEOUTS_A_POLL * polled.timing.timeout_s + getattr(polled.driver, "patience_s", 0.0)
 
 
 def _due_s(polled: Polled) -> float:

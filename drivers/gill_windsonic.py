@@ -69,7 +69,7 @@ class WindSonic:
     def __init__(self, options: dict[str, Any]) -> None:
         self._letter = UNITS[options["unit"]]
         self._node = options["node"]
-        self._patience_s = options["patience"]
+        self.patience_s = options["patience"]
         self._is_polled = options["mode"] == "polled"
         self.unsolicited = not self._is_polled
         self.channels = (
@@ -97,7 +97,7 @@ class WindSonic:
 
     def _message(self, line: Line) -> bytes:
         if not self._is_polled:
-            return line.listen(_complete, timeout_s=self._patience_s)
+            return line.listen(_complete, timeout_s=self.patience_s)
         answer = line.ask(b"?" + self._node.encode(), _complete)
         line.tell(b"!")
         return answer

@@ -132,14 +132,16 @@ class Line:
             raise
         self._last_s = self._now_s()
 
-    def listen(self, complete: Complete, *, timeout_s: float | None = None) -> bytes:
+    def listen(self, complete: Complete, *, timeout_s: float | None = None, keeps_arrived: bool = False) -> bytes:
         """Give the next whole message of an instrument that talks unasked; what came earlier is dropped.
 
+        `keeps_arrived`: it counts, where an instrument that was asked says more when it is ready.
         Raises NoAnswer, BadAnswer or LineDown.
         """
         self._open()
         try:
-            self._drop_arrived()
+            if not keeps_arrived:
+                self._drop_arrived()
             return self._receive(complete, self.timing.timeout_s if timeout_s is None else timeout_s)[0]
         except NoAnswer:
             self._renew_if_torn()

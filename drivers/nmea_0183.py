@@ -86,7 +86,7 @@ class Nmea0183:
         for channel, source in zip(self.channels, self._sources, strict=True):
             _hold_unit(channel, source)
         self._needed = {*self._sources} | ({"GGA quality"} if "ZDA utc" in self._sources else set())
-        self._talker, self._patience_s = options["talker"], options["patience"]
+        self._talker, self.patience_s = options["talker"], options["patience"]
         earliest = datetime.fromisoformat(options["earliest"])
         self._sentences: dict[str, Callable[[list[str]], dict[str, Found]]] = {
             "RMC": lambda fields: rmc(fields, earliest),
@@ -103,7 +103,7 @@ class Nmea0183:
         del address  # sentences name their talker
         found: dict[str, Found] = {}
         try:
-            line.listen(self._collector(found), timeout_s=self._patience_s)
+            line.listen(self._collector(found), timeout_s=self.patience_s)
         except NoAnswer as error:
             missing = ", ".join(sorted(self._needed - found.keys()))
             raise NoAnswer(f"{error}; without a sentence: {missing}") from error

@@ -295,3 +295,16 @@ def eventually(read: Callable[[], bytes], within_s: float = 10) -> bytes:
         except (LineDown, DriverError):
             if time.monotonic() > deadline:
                 raise
+
+
+def test_what_an_instrument_that_was_asked_said_meanwhile_can_count(tmp_path):
+    """It says more when it is ready, and that may be before one listens."""
+    instrument = PtyInstrument(tmp_path / "port", "text", lambda _: [(0.0, b"ready\r")])
+    line = Line("water", SerialPort(str(instrument.link)), timing=Timing(2))
+    line.tell(b"go\r")
+    deadline = time.monotonic() + 5
+    while not instrument.peer.sent_at and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert line.listen(END, keeps_arrived=True) == b"ready\r"
+    line.close()
+    instrument.unplug()

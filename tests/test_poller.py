@@ -294,6 +294,20 @@ def test_an_instrument_that_talks_unasked_has_the_time_of_its_message_s_end(simu
     assert [record["t"] for record in station.of(1)] == pytest.approx([0.4, 1.4, 2.4], abs=0.01)
 
 
+def test_a_driver_s_patience_is_part_of_its_longest_poll(simulate):
+    """The watchdog leaves a line alone that waits for an instrument's own time, two minutes here."""
+
+    class Patient:
+        channels = (Channel("cod", "COD", "mg/L"),)
+        patience_s = 120.0
+
+        def read(self, line, address):
+            return []
+
+    plain = simulate(1).poller.longest_poll_s
+    assert simulate(1, drivers=[Patient()]).poller.longest_poll_s == plain + 120
+
+
 # ---- real time, a real pty
 
 
