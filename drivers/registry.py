@@ -28,6 +28,7 @@ CODE_DRIVERS = (
     "gill_windsonic",
     "lufft_umb",
     "nmea_0183",
+    "sdi_12",
     "teledyne_ascii",
     "thermo_c_link",
 )
