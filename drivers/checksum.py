@@ -47,7 +47,7 @@ def crc_ccitt(data: bytes) -> int:
 def crc_hj212(data: bytes) -> int:
     """CRC-16 of HJ 212, sent high digit first; like Modbus, but the low byte of the sum is lost with each character.
 
-    So it knows 256 different sums only: it finds every damage of one character, and 255 of 256 others.
+    So it knows 256 different sums only: it finds every damage of one character, but not all of two neighbours.
     """
     crc = 0xFFFF
     for byte in data:

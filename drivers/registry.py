@@ -26,6 +26,7 @@ CODE_DRIVERS = (
     "ecotech_advanced",
     "envea_mode4",
     "gill_windsonic",
+    "hj_212",
     "lufft_umb",
     "nmea_0183",
     "sdi_12",
