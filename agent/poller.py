@@ -92,7 +92,8 @@ class Poller:
         try:
             samples = polled.driver.read(self.line, polled.address)
         except DriverError as error:
-            self._failed(polled, error, begin, monotonic_s() - begin_s)
+            cost_s = 0.0 if self._listens_alone(polled) else monotonic_s() - begin_s
+            self._failed(polled, error, begin, cost_s)
         except LineDown as error:
             self._say.broke(f"line {self.line.name}", f"line {self.line.name}: {error}")
             self._failed(polled, error, begin, 0.0)
@@ -101,6 +102,10 @@ class Poller:
             moment = end if getattr(polled.driver, "unsolicited", False) else between(begin, end)
             self._put(measured(polled.name, self._chosen(polled, samples), moment))
             self._answered(polled, monotonic_s() - begin_s)
+
+    def _listens_alone(self, polled: Polled) -> bool:
+        """Say whether waiting in vain costs nobody anything: it talks unasked, on a line of its own."""
+        return len(self.instruments) == 1 and getattr(polled.driver, "unsolicited", False)
 
     def _answered(self, polled: Polled, cost_s: float) -> None:
         polled.backoff.answered(cost_s)

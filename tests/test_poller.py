@@ -11,7 +11,7 @@ from waiting import until
 from agent.poller import Poller
 from agent.say import Say
 from agent.settings import InstrumentSettings
-from drivers.errors import BadAnswer
+from drivers.errors import BadAnswer, NoAnswer
 from drivers.line import Line, Timing
 from drivers.port import SerialPort
 from drivers.sample import Channel, Flag, Sample
@@ -292,6 +292,26 @@ def test_an_instrument_that_talks_unasked_has_the_time_of_its_message_s_end(simu
     station = simulate(1, drivers=[Talker()])
     station.run(3)
     assert [record["t"] for record in station.of(1)] == pytest.approx([0.4, 1.4, 2.4], abs=0.01)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_that_talks_unasked_on_a_line_of_its_own_is_listened_to_without_back_off(simulate, count):
+    """It was off for ten minutes; what it pushes each minute is heard at once again. Beside others it has its share."""
+
+    class Pushing:
+        channels = (Channel("cod", "COD", "mg/L"),)
+        unsolicited = True
+
+        def read(self, line, address):
+            station.clock.elapsed_s += 50 / count
+            if station.clock.elapsed_s - station.begin_s < 630:
+                raise NoAnswer("nothing came")
+            return [Sample("cod", 40.6)]
+
+    station = simulate(count, interval_s=60, drivers=[Pushing()] * count)
+    station.run(7200)
+    late_s = station.good(1)[0]["t"] - 630
+    assert late_s <= 110 if count == 1 else late_s > 300
 
 
 def test_a_driver_s_patience_is_part_of_its_longest_poll(simulate):
