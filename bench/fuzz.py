@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.figures import Figures
 from drivers import registry, transcript
-from drivers.checksum import crc16, sum8, sum16, xor8
+from drivers.checksum import crc16, crc_ccitt, crc_hj212, sum8, sum16, xor8
 from drivers.errors import DriverError, LineDown
 from drivers.line import Line
 from drivers.sample import Flag
+from drivers.sdi_12 import crc_characters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -220,6 +221,10 @@ _SUMS: list[Callable[[bytes], bytes]] = [
     lambda data: data[:-3] + crc16(data[:-3], 0x8408).to_bytes(2, "little") + data[-1:] if len(data) > 4 else data,
     lambda data: data[:-2] + bytes([xor8(data[1:-2])]) + data[-1:] if len(data) > 4 else data,
     lambda data: data[:-2] + bytes([~sum8(data[1:-2]) & 0xFF]) + data[-1:] if len(data) > 4 else data,
+    _trailing(lambda data: crc_ccitt(data).to_bytes(2, "big"), 2),
+    lambda data: data[:-2] + crc_ccitt(data[1:-2]).to_bytes(2, "big") if len(data) > 4 else data,
+    lambda data: data[:-5] + crc_characters(data[:-5]).encode() + data[-2:] if len(data) > 5 else data,
+    lambda data: data[:-6] + b"%04X" % crc_hj212(data[6:-6]) + data[-2:] if len(data) > 12 else data,
 ]
 """Sums of the protocols there are; which one an answer has shows in that mending changes nothing of it."""
 
