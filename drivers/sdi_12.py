@@ -109,7 +109,7 @@ class Sdi12:
         return self._samples(values)
 
     def plan(self, framer: str) -> list[Exchange]:
-        """Count four values an answer; what the sensor takes to measure is not the line's time."""
+        """Count four values an answer; how long the line waits for the sensor to measure, only the sensor knows."""
         del framer
         known = [Exchange("identity", 3, 38)] if self._identity else []
         if self._kind == "R":
