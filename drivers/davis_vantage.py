@@ -82,7 +82,7 @@ _PLACES = (
     Place(Channel("low_batteries", "low_batteries", ""), 86, "B", None),
 )
 _RAIN = {"rain_rate": 41, "rain_day": 50, "rain_month": 52, "rain_year": 54}
-_TIPS = {"0.01in": ("in", 100), "0.2mm": ("mm", 5), "0.1mm": ("mm", 10)}
+_TIPS = {"0.01in": ("in", 100), "0.2mm": ("mm", 5)}
 _EXTRA = {
     place.channel.name: place
     for place in (
@@ -97,7 +97,7 @@ OPTIONS = Table(
     Key("extra", ListOf(Choice(*_EXTRA), is_set=True), [], doc="further sensors of this station"),
 )
 
-_ACK, _NAK, _CANCEL = 0x06, (0x15, 0x21), 0x18
+_ACK, _NAK = 0x06, (0x15, 0x21)  # 21 by the reference, 15 by what consoles do (weewx)
 _LENGTH = 99
 _LOWEST_INHG, _HIGHEST_INHG = 20, 32.5
 
@@ -126,7 +126,7 @@ class DavisVantage:
         del address  # there is one console on a line
         line.ask(b"\n", until(b"\n\r", limit=_LENGTH))
         answer = line.ask(b"LOOP 1\n", _complete).lstrip(b"\n\r")
-        if answer[0] in _NAK or answer[0] == _CANCEL:
+        if answer[0] in _NAK:
             raise Refused(f"the console does not give a LOOP packet ({answer[0]:02X})", answer[0])
         packet = answer[1:]
         if answer[0] != _ACK or packet[:3] != b"LOO" or packet[4] or packet[95:97] != b"\n\r":
