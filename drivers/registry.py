@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CODE_DRIVERS = (
     "bayern_hessen",
     "gill_windsonic",
+    "palas_fidas",
     "thermo_c_link",
 )
 SHIPPED = Path(__file__).with_name("profiles")

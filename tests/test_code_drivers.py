@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drivers import registry
-from drivers.errors import ConfigError
+from drivers.errors import BadAnswer, ConfigError
 from drivers.line import Line
 from drivers.transcript import Transcript, TranscriptPort
 
@@ -68,3 +68,12 @@ def test_the_anemometers_unit_letter_is_the_one_set(unit, letter, check):
     text = f'< "\\x02Q,229,002.74,{letter},00,\\x03{check}\\r\\n"'
     assert read("gill_windsonic", {"unit": unit}, text) == [229, 2.74]
     assert registry.load("gill_windsonic", {"unit": unit}).channels[1].unit == unit
+
+
+def test_a_published_sample_of_a_fidas_whose_sum_does_not_hold_is_refused_for_that():
+    """mkndaq shows `3E` behind it; the exclusive or is 6E, and with that it only lacks values."""
+    record = "6082<sendVal 0=0.0;1=1.0;2=2.0;8=4.8;14=42.4;74=0.0>"
+    with pytest.raises(BadAnswer, match="wrong checksum"):
+        read("palas_fidas", {"mode": "stream"}, f'< "{record}3E"')
+    with pytest.raises(BadAnswer, match="no value with number 3, 4"):
+        read("palas_fidas", {"mode": "stream"}, f'< "{record}6E"')

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from drivers import registry
 from drivers.errors import LineDown, NoAnswer
 from drivers.line import Line, Timing, until
 from drivers.port import UdpPort
@@ -146,3 +147,16 @@ def test_nothing_can_be_asked_over_it(instrument):
         line.ask(b"<getVal60>\r\n", END)
     with pytest.raises(LineDown, match="not open"):
         UdpPort("127.0.0.1", port).read(0)
+
+
+def test_a_fidas_is_read_from_its_datagrams(instrument):
+    """A record over two of them, behind the rest of one that began too early."""
+    port, send = instrument
+    fidas = registry.load("palas_fidas", {"mode": "stream", "status": "none", "values": ["pm1", "pm25"]})
+
+    def talk() -> None:
+        send(b"3;62=0.5>11", b"6082<sendVal 60=1373.361084;61=0.0", b"83834;62=0.116399>7C")
+
+    line = Line("fidas", Prompted(port, talk), timing=SOON)
+    assert [sample.value for sample in fidas.read(line, 1)] == [0.083834, 0.116399]
+    line.close()
