@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 CODE_DRIVERS = (
     "bayern_hessen",
     "gill_windsonic",
+    "nova_sds011",
     "palas_fidas",
+    "plantower",
+    "sensirion_shdlc",
     "thermo_c_link",
 )
 SHIPPED = Path(__file__).with_name("profiles")

@@ -71,7 +71,7 @@ def test_the_anemometers_unit_letter_is_the_one_set(unit, letter, check):
 
 
 def test_a_published_sample_of_a_fidas_whose_sum_does_not_hold_is_refused_for_that():
-    """mkndaq shows `3E` behind it; the exclusive or is 6E, and with that it only lacks values."""
+    """What mkndaq shows ends in `3E` behind it; the exclusive or is 6E, and with that it only lacks values."""
     record = "6082<sendVal 0=0.0;1=1.0;2=2.0;8=4.8;14=42.4;74=0.0>"
     with pytest.raises(BadAnswer, match="wrong checksum"):
         read("palas_fidas", {"mode": "stream"}, f'< "{record}3E"')
