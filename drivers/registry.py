@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CODE_DRIVERS = (
     "bayern_hessen",
     "gill_windsonic",
+    "grimm",
     "nova_sds011",
     "palas_fidas",
     "plantower",
