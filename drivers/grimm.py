@@ -23,8 +23,8 @@ mass mode ("F") and run ("R") on its panel.
 Evidence: manual
 Source: Grimm 11-R manual, 5.1.5 (P line above and its fields), EDM 180 manual, 8.4 ("N", "_", ","; the 0.1 ug/m3);
 forge, acquire_grimm110xopc (order of the three, error bits, 6 s). Not confirmed on hardware. Not found, so not
-covered: the error bits of an EDM 180 (those above are taken for it too), and any mass line of a real instrument. The
-EDM 180 also speaks Gesytec (9.3 of its manual): see bayern_hessen, whose length byte variant it is not.
+covered: the error bits of an EDM 180 (those above are taken for it too), and a mass line of a real instrument. An EDM
+180 can be set to Gesytec instead (9.3 of its manual, values in ng/m3): that is `bayern_hessen`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ CODE_DRIVERS = (
     "bayern_hessen",
     "gill_windsonic",
     "grimm",
+    "met_one",
     "nova_sds011",
     "palas_fidas",
     "plantower",
