@@ -85,7 +85,7 @@ def _cycle(cycle: Cycle) -> Iterator[str]:
 
 
 def _wire(line: LineSettings) -> str:
-    where = f"{line.where}:{line.port}" if line.kind == "tcp" else line.where
+    where = {"tcp": f"{line.where}:{line.port}", "udp": f"udp {line.where}:{line.port}"}.get(line.kind, line.where)
     letters = f"{line.baud} {line.bits}{_PARITY_LETTERS[line.parity]}{line.stop}"
     wire = f", {letters}, silence {line.silence_s * 1000:.3g} ms" if line.char_time_s else ""
     return f"{where}, framer {line.framer}{wire}"

@@ -33,6 +33,8 @@ _HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))"
 _PORT = r"([0-9]{1,5})"
 HOST_PORT = re.compile(f"{_HOST}:{_PORT}")
 BROKER_URL = re.compile(f"(mqtts?)://{_HOST}(?::{_PORT})?/?")
+ADDRESS = re.compile("[0-9A-Fa-f:.]{2,45}")
+UDP_PORT = re.compile(rf"(\[[0-9A-Fa-f:.]{{2,45}}\]|[0-9.]{{7,15}}):{_PORT}")
 _RFC2217 = r"ign_set_control|poll_modem|timeout=[0-9]{1,3}"
 LINE_URL = re.compile(rf"(socket|rfc2217)://{_HOST}:{_PORT}(?:\?(?:{_RFC2217})(?:&(?:{_RFC2217}))*)?")
 _PATH = re.compile(r"[^\x00-\x1f\x7f]{1,1000}")
@@ -129,6 +131,13 @@ LINE = Table(
         ABSENT,
         doc="TCP connection, host:port",
     ),
+    Key(
+        "udp",
+        Text(UDP_PORT, 'an address of this machine and a port, like "0.0.0.0:56790"'),
+        ABSENT,
+        doc="datagrams of an instrument that talks unasked: where they arrive, address:port",
+    ),
+    Key("sender", Text(ADDRESS, 'an address like "192.0.2.7"'), None, doc="udp: who is listened to, default anyone"),
     Key(
         "serial",
         Text(re.compile(r"/[^\x00-\x1f\x7f]{1,250}"), "the full path of a port"),

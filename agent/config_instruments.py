@@ -144,7 +144,10 @@ def _driver(raw: Raw, line: LineSettings | None, profiles: Path, report: Report)
 def _check_conversation(raw: Raw, found: Found, line: LineSettings, report: Report) -> None:
     """Find a driver on a line that speaks something else, and an address that Modbus has not."""
     name = raw["driver"]
-    if found.speaks_modbus and not line.speaks_modbus:
+    if line.kind == "udp" and not getattr(found.driver, "unsolicited", False):
+        allowed = f"{name} must be asked, and lines.{line.name} only listens: udp is for instruments that talk unasked"
+        report.add(("line",), line.name, allowed)
+    elif found.speaks_modbus and not line.speaks_modbus:
         report.add(("line",), line.name, f'{name} speaks Modbus: lines.{line.name} needs framer = "rtu" or "ascii"')
     elif found.speaks_modbus and raw["address"] is not None and raw["address"] >= _MODBUS_ADDRESSES:
         report.add(("address",), raw["address"], "allowed on a Modbus line: 0 to 255")

@@ -6,9 +6,10 @@ Silence on an RTU line is 3.5 characters, above 19200 baud 1.75 ms (Modbus over 
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from agent.config_definitions import ABSENT, HOST_PORT, LINE_URL
+from agent.config_definitions import ABSENT, HOST_PORT, LINE_URL, UDP_PORT
 from agent.settings import LineSettings
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 Raw = dict[str, Any]
 
 WIRE: Raw = {"baud": 9600, "bits": 8, "parity": "none", "stop": 1}
-_PORTS = ("tcp", "serial", "url")
+_PORTS = ("tcp", "udp", "serial", "url")
+_ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - a mark in a file, bound only if it stands there
 _UNSTABLE = re.compile(r".*/tty(USB|ACM)\d+/*")
 ANSWER_DELAY_S = 0.02
 """Allowance for an instrument on a wire to begin its answer, where its line does not say; some need much more."""
@@ -58,7 +60,7 @@ def _line(name: str, raw: Raw, report: Report) -> LineSettings | None:
     if len(report.problems) > before or None in (raw["timeout"], raw["silence"], raw["max_block"]):
         return None
     wire: Raw = {key: raw[key] or default for key, default in WIRE.items()}
-    char_s = 0.0 if framer == "tcp" else char_time_s(**wire)
+    char_s = 0.0 if framer == "tcp" or kind == "udp" else char_time_s(**wire)
     usual_s = ANSWER_DELAY_S if char_s else TCP_DELAY_S
     least_s = rtu_silence_s(wire["baud"], char_s) if framer == "rtu" else 0.0
     return LineSettings(
@@ -74,11 +76,12 @@ def _line(name: str, raw: Raw, report: Report) -> LineSettings | None:
         echo=raw["echo"] or "none",
         char_time_s=char_s,
         answer_delay_s=usual_s if raw["answer_delay"] is None else raw["answer_delay"],
+        sender=raw["sender"] or "",
     )
 
 
 def _place(path: Path_, raw: Raw, report: Report) -> tuple[str, str, int] | None:
-    """Give kind, place and TCP port of the one key that says where the line is."""
+    """Give kind, place and port number of the one key that says where the line is."""
     given = [key for key in _PORTS if raw[key] != ABSENT]
     if len(given) != 1:
         report.add(path, " and ".join(given), f"needs exactly one of {', '.join(_PORTS)}")
@@ -88,6 +91,8 @@ def _place(path: Path_, raw: Raw, report: Report) -> tuple[str, str, int] | None
         return None
     if key == "serial":
         return _serial((*path, key), value, report)
+    if key == "udp":
+        return _datagrams((*path, key), value, report)
     return _network((*path, key), value, report)
 
 
@@ -108,25 +113,63 @@ def _network(path: Path_, value: str, report: Report) -> tuple[str, str, int] | 
     return ("rfc2217", value, 0) if scheme == ["rfc2217"] else ("tcp", host.strip("[]"), int(port))
 
 
+def _datagrams(path: Path_, value: str, report: Report) -> tuple[str, str, int] | None:
+    found = UDP_PORT.fullmatch(value)
+    host, port = found.groups() if found else ("", "0")
+    if not _is_address(host.strip("[]")) or not 1 <= int(port) <= 65_535:
+        report.add(path, value, 'allowed: an address of this machine and a port from 1 to 65535, like "0.0.0.0:56790"')
+        return None
+    return "udp", host.strip("[]"), int(port)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _check_framer(path: Path_, raw: Raw, framer: str, kind: str, report: Report) -> None:
-    if framer == "tcp" and kind != "tcp":
+    if kind == "udp":
+        _check_datagrams(path, raw, framer, report)
+    elif raw["sender"]:
+        report.add((*path, "sender"), raw["sender"], "belongs to udp; everything else has its sender at the other end")
+    elif framer == "tcp" and kind != "tcp":
         report.add((*path, "framer"), "tcp", "is for TCP connections; allowed here: rtu, ascii, none")
     elif framer == "tcp":
-        _check_no_wire(path, raw, report)
+        advice = "means nothing to Modbus TCP; a serial device server needs framer = rtu, ascii or none"
+        _check_no_wire(path, raw, advice, report)
     if framer == "rtu" and raw["bits"] == 7:
         report.add((*path, "bits"), 7, "rtu needs 8 bits")
 
 
-def _check_no_wire(path: Path_, raw: Raw, report: Report) -> None:
+def _check_datagrams(path: Path_, raw: Raw, framer: str, report: Report) -> None:
+    if framer != "none":
+        report.add((*path, "framer"), framer, "nothing can be asked over udp; allowed here: none")
+    if raw["echo"] == "local":
+        report.add((*path, "echo"), "local", "nothing is sent over udp that could come back; allowed here: none")
+    if raw["sender"] and not _is_address(raw["sender"]):
+        report.add((*path, "sender"), raw["sender"], 'allowed: an address like "192.0.2.7", not a name')
+    _check_no_wire(path, raw, "means nothing to datagrams", report)
+
+
+def _check_no_wire(path: Path_, raw: Raw, advice: str, report: Report) -> None:
     for key in WIRE:
         if raw[key] is not None:
-            advice = "means nothing to Modbus TCP; a serial device server needs framer = rtu, ascii or none"
             report.add((*path, key), raw[key], advice)
 
 
 def _check_port(line: LineSettings, others: dict[str, LineSettings], report: Report) -> None:
-    """Let no two lines share one serial port: each would hear the other's answers."""
+    """Let no two lines share one port that can only be had once: each would hear the other's answers."""
     for other in others.values():
-        if line.kind != "tcp" and other.where == line.where:
-            key = "serial" if line.kind == "serial" else "url"
-            report.add(("lines", line.name, key), line.where, f"is the port of lines.{other.name} already")
+        if line.kind != "tcp" and other.kind == line.kind and _is_same_port(line, other):
+            key = "url" if line.kind == "rfc2217" else line.kind
+            where = f"{line.where}:{line.port}" if line.kind == "udp" else line.where
+            report.add(("lines", line.name, key), where, f"is the port of lines.{other.name} already")
+
+
+def _is_same_port(line: LineSettings, other: LineSettings) -> bool:
+    if line.kind == "udp":
+        return line.port == other.port and bool({line.where, other.where} & _ANY_ADDRESS or line.where == other.where)
+    return line.where == other.where

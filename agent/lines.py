@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drivers.line import Line, Timing
-from drivers.port import SerialPort, TcpPort, UrlPort
+from drivers.port import SerialPort, TcpPort, UdpPort, UrlPort
 
 if TYPE_CHECKING:
     from agent.settings import LineSettings
@@ -23,5 +23,7 @@ def open_line(settings: LineSettings, trace: Trace | None = None) -> Line:
 def _port(settings: LineSettings) -> Port:
     if settings.kind == "tcp":
         return TcpPort(settings.where, settings.port)
+    if settings.kind == "udp":
+        return UdpPort(settings.where, settings.port, settings.sender)
     make = SerialPort if settings.kind == "serial" else UrlPort
     return make(settings.where, baud=settings.baud, bits=settings.bits, parity=settings.parity, stop=settings.stop)

@@ -40,7 +40,7 @@ def poll(directory: Path, name: str, out: IO[str]) -> int:
         print(f"no instrument {name!r}; there are: {_names(config)}{did_you_mean(name, config.instruments)}", file=out)
         return 1
     settings = config.lines[instrument.line]
-    if settings.kind == "serial" and (pid := holder(config.spool.path)):
+    if settings.kind in {"serial", "udp"} and (pid := holder(config.spool.path)):
         print(f"line {settings.name} is held by the running stationd (process {pid}); stop it first", file=out)
         return 1
     line = open_line(settings, lambda direction, data: print(direction, written(data), file=out))

@@ -72,12 +72,12 @@ class ClockSettings:
 
 @dataclass(frozen=True, slots=True)
 class LineSettings:
-    """One line. `kind` is `tcp`, `serial` or `rfc2217`; `where` the host, the path or the URL.
+    """One line. `kind` is `tcp`, `udp`, `serial` or `rfc2217`; `where` the host, the path or the URL.
 
     `silence_s` is what the line needs between conversations; `char_time_s` the time of one character on its wire,
     0 where the wire has no baud rate. `max_block` bounds the registers of one request; `echo` is `local`
     where the adapter hears itself. `answer_delay_s` is how long instruments think before they answer: it is planned
-    with, never waited for.
+    with, never waited for. `sender` is the only one listened to on `udp`, "" for anyone.
     """
 
     name: str
@@ -95,6 +95,7 @@ class LineSettings:
     char_time_s: float
     echo: str = "none"
     answer_delay_s: float = 0.02
+    sender: str = ""
 
     @property
     def speaks_modbus(self) -> bool:

@@ -1,4 +1,4 @@
-"""Ways to move bytes: a serial port, a TCP connection, a serial port behind RFC 2217. The only owner of pyserial.
+"""Ways to move bytes: a serial port, TCP, a serial port behind RFC 2217, datagrams. The only owner of pyserial.
 
 A port knows nothing of conversations: it opens, moves bytes, and says `LineDown` when it is gone.
 """
@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import termios
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Protocol
 
 import serial
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 3.0
 CHUNK = 4096
+DATAGRAM = 65_535
+_STRANGERS_AT_ONCE = 1000
 _UNSENT_TIMEOUT_MS = 15_000
 _OLD_SO_RCVTIMEO = 20
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
@@ -187,6 +190,73 @@ class UrlPort(SerialPort):
             return first + bytes(port.read(min(port.in_waiting, CHUNK))) if first else b""
         except (OSError, TypeError, ValueError) as error:
             raise LineDown(f"{self.where}: connection lost: {_why(error)}") from error
+
+
+class UdpPort:
+    """Datagrams that arrive at a port of this machine: for instruments that talk unasked, nothing is ever sent.
+
+    `host` is the address they arrive at, `0.0.0.0` or `::` for any. With `sender`, those of others are passed over;
+    without, two senders are not told apart.
+    """
+
+    is_network = False  # silence is silence: there is no connection that could be half-open
+
+    def __init__(self, host: str, port: int, sender: str = "") -> None:
+        self.where = f"udp [{host}]:{port}" if ":" in host else f"udp {host}:{port}"
+        self._address = (host, port)
+        self._sender = _plain(sender) if sender else None
+        self._socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """Take the port; what arrived before is not there."""
+        try:
+            family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+            self._socket.bind(self._address)
+        except OSError as error:
+            self.close()
+            raise LineDown(f"{self.where}: cannot listen: {_why(error)}") from error
+
+    def close(self) -> None:
+        """Give the port back."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def write(self, data: bytes) -> None:
+        """Refuse: nobody is there to be asked."""
+        raise LineDown(f"{self.where}: only listens, nothing can be asked over it ({len(data)} bytes)")
+
+    def read(self, timeout_s: float) -> bytes:
+        """Give the next datagram, or b"" after that time."""
+        if self._socket is None:
+            raise LineDown(f"{self.where}: not open")
+        deadline = monotonic_s() + timeout_s
+        try:
+            for _ in range(_STRANGERS_AT_ONCE):
+                ready, _, _ = select.select([self._socket], [], [], max(deadline - monotonic_s(), 0))
+                if not ready:
+                    break
+                if data := self._received(self._socket):
+                    return data
+        except OSError as error:
+            raise LineDown(f"{self.where}: cannot listen: {_why(error)}") from error
+        return b""
+
+    def _received(self, sock: socket.socket) -> bytes:
+        """Give a datagram; b"" if it is a stranger's, or fell to the kernel's check of its sum."""
+        try:
+            data, (sender, *_) = sock.recvfrom(DATAGRAM)
+        except BlockingIOError:
+            return b""
+        return data if self._sender in {None, _plain(sender)} else b""
+
+
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    """Read an address; one of IPv4 inside IPv6 (::ffff:192.0.2.7) is that of IPv4."""
+    found = ip_address(address)
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def _timeval(seconds: float) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from drivers import registry
-from drivers.errors import ConfigError
+from drivers.checksum import sum16
+from drivers.errors import BadAnswer, ConfigError
 from drivers.line import Line
 from drivers.transcript import Transcript, TranscriptPort
 
@@ -68,3 +69,73 @@ def test_the_anemometers_unit_letter_is_the_one_set(unit, letter, check):
     text = f'< "\\x02Q,229,002.74,{letter},00,\\x03{check}\\r\\n"'
     assert read("gill_windsonic", {"unit": unit}, text) == [229, 2.74]
     assert registry.load("gill_windsonic", {"unit": unit}).channels[1].unit == unit
+
+
+def test_a_published_sample_of_a_fidas_whose_sum_does_not_hold_is_refused_for_that():
+    """What mkndaq shows ends in `3E` behind it; the exclusive or is 6E, and with that it only lacks values."""
+    record = "6082<sendVal 0=0.0;1=1.0;2=2.0;8=4.8;14=42.4;74=0.0>"
+    with pytest.raises(BadAnswer, match="wrong checksum"):
+        read("palas_fidas", {"mode": "stream"}, f'< "{record}3E"')
+    with pytest.raises(BadAnswer, match="no value with number 3, 4"):
+        read("palas_fidas", {"mode": "stream"}, f'< "{record}6E"')
+
+
+def test_the_sum_of_met_one_is_that_of_its_manuals_example():
+    """ES-405 manual, 9.5.4: five decimal digits behind the star, over everything before it."""
+    assert sum16(b"ES-405, 83904, R1.2.0.0a") == 1278
+    assert [sum16(command) for command in (b"4", b"QH", b"RQ", b"4 1")] == [52, 153, 163, 133]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("plantower", {"model": "pms3003", "mode": "passive"}, "takes no commands"),
+        (
+            "met_one",
+            {
+                "protocol": "menu",
+                "parameter": "PM10",
+                "columns": {"AT": {"name": "pm10", "parameter": "x", "unit": ""}},
+            },
+            "same name",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_a_mistake_of_the_file(name, options, words):
+    """Each is right by itself."""
+    with pytest.raises(ConfigError, match=words):
+        registry.load(name, options)
+
+
+MENU = r"""
+> "\r\r\r"
+< "*"
+> "6"
+< "6\r\n>"
+> "4"
+< "4 - Display CSV Data\r\nStation, 5\r\n{header}\r\n01/30/08 16:00,0.084,0.834,{record}\r\n"
+"""
+LETTERS = "E,U,M,I,L,R,N,F,P,D,C,T"
+NO_ERROR = ",".join("0" * 12)
+
+
+@pytest.mark.parametrize(
+    ("header", "record", "is_good"),
+    [
+        ("Time,Conc(mg/m3),Qtot(m3)", "", True),
+        ("Time,Conc (\xb5g/m3),Qtot(m3)", "", False),
+        ("Time,Conc(mg/m3),Qtot(m3),RH(%),RH(%)", "1,2,", True),
+        ("Time,Conc(mg/m3),Conc(mg/m3)", "", False),
+        ("Time,Conc(mg/m3),Qtot(m3),T(C)", "27,", False),
+    ],
+    ids=["as delivered", "other unit", "doubles not wanted", "wanted twice", "a name like a letter"],
+)
+def test_columns_of_a_bam_are_found_by_name_or_not_at_all(header, record, is_good):
+    """Doubles cost nothing unless they are wanted; a unit or a name that is in doubt costs the record."""
+    text = MENU.format(header=f"{header},{LETTERS}", record=record + NO_ERROR)
+    options = {"protocol": "menu", "parameter": "PM10"}
+    if is_good:
+        assert read("met_one", options, text) == [0.084, 0.834, "", "01/30/08 16:00"]
+    else:
+        with pytest.raises(BadAnswer):
+            read("met_one", options, text)

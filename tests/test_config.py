@@ -11,7 +11,7 @@ import pytest
 from agent.config import load, secret_problems
 from agent.lines import open_line
 from drivers.errors import ConfigError
-from drivers.port import SerialPort, TcpPort, UrlPort
+from drivers.port import SerialPort, TcpPort, UdpPort, UrlPort
 
 SHIPPED = Path(__file__).parent.parent / "config"
 
@@ -198,7 +198,16 @@ def test_a_missing_station_file_is_one_problem(tmp_path):
         ('[broker]\nurl = "mqtt://h"\nprefix = "a/+/b"', "broker.prefix", "joined by /"),
         ('[broker]\nurl = "mqtt://h"\nin_flight = 101', "broker.in_flight", "1 to 100"),
         ('[broker]\nurl = "mqtt://h"\nprotocol = 5', "broker.protocol", "5, 3.1.1"),
-        ("[lines.x]\nbaud = 9600", "lines.x", "exactly one of tcp, serial, url"),
+        ("[lines.x]\nbaud = 9600", "lines.x", "exactly one of tcp, udp, serial, url"),
+        ('[lines.x]\nudp = "h:56790"', "lines.x.udp", "address of this machine"),
+        ('[lines.x]\nudp = "0.0.0.0:0"', "lines.x.udp", "1 to 65535"),
+        ('[lines.x]\nudp = "300.0.0.1:56790"', "lines.x.udp", "address of this machine"),
+        ('[lines.x]\nudp = "0.0.0.0:56790"\nframer = "rtu"', "lines.x.framer", "allowed here: none"),
+        ('[lines.x]\nudp = "0.0.0.0:56790"\nbaud = 9600', "lines.x.baud", "nothing to datagrams"),
+        ('[lines.x]\nudp = "0.0.0.0:56790"\necho = "local"', "lines.x.echo", "nothing is sent over udp"),
+        ('[lines.x]\nudp = "0.0.0.0:56790"\nsender = "1.2.3"', "lines.x.sender", "not a name"),
+        ('[lines.x]\ntcp = "h:1"\nsender = "192.0.2.7"', "lines.x.sender", "belongs to udp"),
+        ('[lines.x]\nudp = "0.0.0.0:5679"\n[lines.y]\nudp = "192.0.2.7:5679"', "lines.y.udp", "lines.x already"),
         ('[lines.x]\ntcp = "h:1"\nserial = "/dev/a"', "lines.x", "exactly one of"),
         ('[lines.x]\ntcp = "h:0"', "lines.x.tcp", "1 to 65535"),
         ('[lines.x]\nserial = "ttyS0"', "lines.x.serial", "full path"),
@@ -373,6 +382,8 @@ def test_the_hash_changes_with_any_byte_of_any_file(site):
         ('tcp = "[::1]:502"', TcpPort, 0, 0),
         ('tcp = "h:9880"\nframer = "rtu"', TcpPort, 3.5 * 10 / 9600, 10 / 9600),
         ('url = "socket://h:9880"', TcpPort, 0, 10 / 9600),
+        ('udp = "0.0.0.0:56790"', UdpPort, 0, 0),
+        ('udp = "[::]:56790"\nsender = "192.0.2.7"', UdpPort, 0, 0),
         ('url = "rfc2217://h:9880?ign_set_control"\nframer = "ascii"\nbits = 7', UrlPort, 0, 9 / 9600),
         ('serial = "/dev/ttyAMA0"\nframer = "rtu"\nparity = "even"', SerialPort, 3.5 * 11 / 9600, 11 / 9600),
         ('serial = "/dev/ttyAMA0"\nframer = "rtu"\nbaud = 115200', SerialPort, 0.00175, 10 / 115200),
@@ -403,6 +414,20 @@ def test_the_settings_of_the_wire_reach_the_port(site, terminal):
     finally:
         line.close()
         line._port.close()
+
+
+def test_only_instruments_that_talk_unasked_can_be_on_a_udp_line(site):
+    """Modbus or not, what must be asked is a mistake of its file; a talker is not."""
+    files = {"station.toml": STATION + '[lines.x]\nudp = "0.0.0.0:56790"\n'}
+    on_x = 'line = "x"\ninterval = "10s"\n'
+    files |= {f"instruments/{name}.toml": f'driver = "{name}"\n{on_x}' for name in ("teledyne_t400", "gill_windsonic")}
+    files["instruments/no.toml"] = f'driver = "thermo_c_link"\n{on_x}options.model = "49i"\n'
+    found = problems(written(site, files))
+    assert [(problem.file.name, problem.key) for problem in found] == [
+        ("no.toml", "line"),
+        ("teledyne_t400.toml", "line"),
+    ]
+    assert all("lines.x only listens" in str(problem) for problem in found)
 
 
 @pytest.fixture
