@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from brokers import SEEN, Mosquitto, Platform
+from xdist.scheduler import LoadScopeScheduling
 
 from agent.spool import Spool
 
@@ -16,6 +17,22 @@ sys.path.append(str(Path(__file__).parent.parent))  # bench is no part of what i
 from bench.contract import violations
 
 TO_STATIONS = ("command", "receipt")
+TIMED = ("bench_short", "chaos_short", "clock_steps", "demo", "loss_short")
+"""Files whose tests judge speed or keep several processes busy; none runs beside another of them."""
+SHARING = ("asyncapi", "brokers", "foreign_modbus", "tls")
+"""Files whose tests share what takes long to start."""
+
+
+class Together(LoadScopeScheduling):
+    """Spreads single tests over the processes, but keeps together what belongs together."""
+
+    def _split_scope(self, nodeid):
+        name = nodeid.partition("::")[0].rpartition("/")[2].removeprefix("test_").removesuffix(".py")
+        return "timed" if name in TIMED else name if name in SHARING else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Together(config, log)
 
 
 @pytest.fixture(autouse=True)
