@@ -86,6 +86,7 @@ PROFILE = Table(
     Key("silence", fields.duration(0.001, 10), None, doc="silence that it needs before a request"),
     Key("status", fields.OneOrMore(_STATUS), None, doc="registers or inputs that say how the instrument is"),
     Key("channels", MapOf(fields.NAME, "a channel name like so2", _CHANNEL), doc="what it measures"),
+    advice={"answer": 'unknown key in a profile of registers; if this is one of text, it needs protocol = "text"'},
 )
 
 
