@@ -4,7 +4,7 @@ r"""Text profiles: the file that describes an instrument which answers or sends 
     protocol = "text"
     [answer]                          #  > MEAS 001 CR
     request   = 'MEAS {address:03}\r'
-    start     = '#{address:03} '      #  < #001 23.4 ppb,OK*5F CR LF
+    start     = '#{address:03} '      #  < #001 23.4 ppb,OK*43 CR LF
     end       = '\r\n'
     longest   = 32
     separator = ","
@@ -107,7 +107,7 @@ _CHANNEL = Table(
 )
 TEXT_PROFILE = Table(
     Key("protocol", fields.Choice("text"), doc='"text"; a profile without this key is one of registers'),
-    Key("timeout", fields.duration(0.01, 600), None, doc="how long an answer may take, or a message be awaited"),
+    Key("timeout", fields.duration(0.01, 60), None, doc="how long an answer may take, or a message be awaited"),
     Key("silence", fields.duration(0.001, 10), None, doc="silence that the instrument needs before a request"),
     Key(
         "missing", fields.ListOf(_SHORT), (), doc="what a field reads, or what stands behind its number, without value"

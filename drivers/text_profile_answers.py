@@ -91,12 +91,8 @@ class Answers:
 
     def _check_frame(self, path: Path_, entry: Entry) -> None:
         check = entry["checksum"] or {}
-        has_end = entry["end"] != ""
-        if (
-            not has_end
-            and not (check.get("mark") and check["format"] == "hex")
-            and not self._is_wrong(path, "checksum")
-        ):
+        ends_by_sum = check.get("format") == "hex" and check["mark"]
+        if entry["end"] == "" and not ends_by_sum and not self._may_end_by_sum(path, entry):
             self._report.add(
                 (*path, "end"), "", "is missing; without it, only a checksum in hex behind a mark ends one"
             )
@@ -107,6 +103,12 @@ class Answers:
             self._report.add((*path, "checksum", "includes"), check["includes"], "there is no start")
         if includes_mark and check["mark"] == "":
             self._report.add((*path, "checksum", "includes"), check["includes"], "there is no mark")
+
+    def _may_end_by_sum(self, path: Path_, entry: Entry) -> bool:
+        """Say whether the checksum is wrong in what would tell."""
+        if entry["checksum"] is None:
+            return self._is_wrong(path, "checksum")
+        return None in (entry["checksum"]["mark"], entry["checksum"]["format"])
 
     def _check_layout(self, path: Path_, entry: Entry) -> None:
         named = [key for key in ("equals", "header") if entry[key]]

@@ -66,7 +66,7 @@ class Entries:
     def _channel(self, path: Path_, name: str, entry: Entry) -> Measured | None:
         limits = self._range(path, entry["range"])
         self._check_number_keys(path, entry)
-        place = self._place(path, entry, entry["suffix"])
+        place = self._place(path, entry, entry["format"], entry["suffix"])
         if place is None or None in (entry["parameter"], entry["unit"], entry["scale"], entry["offset"]):
             return None
         channel = Channel(name, entry["parameter"], entry["unit"])
@@ -90,14 +90,15 @@ class Entries:
         if entry["scale"] == 0:
             self._report.add((*path, "scale"), 0, "allowed: any number but 0")
 
-    def _place(self, path: Path_, entry: Entry, suffix: str | None) -> Place | None:
+    def _place(self, path: Path_, entry: Entry, form: str | None, suffix: str | None) -> Place | None:
         answer = self._answer(path, entry["answer"])
-        if answer is None or None in (entry["field"], entry["format"], suffix):
+        if answer is None or entry["field"] is None or form is None or suffix is None:
             return None
         self._used.add(answer)
         if not self._answers.has_field(answer, entry["field"], (*path, "field")):
             return None
-        meaning = Meaning(entry["format"], suffix or "", self._missing, self._missing_numbers)
+        missing = self._missing - (entry.get("values") or {}).keys()
+        meaning = Meaning(form, suffix, missing, self._missing_numbers)
         return Place(answer, entry["field"], meaning)
 
     def _answer(self, path: Path_, name: str | None) -> str | None:
@@ -118,7 +119,7 @@ class Entries:
                 near = did_you_mean(name, self._channels)
                 self._report.add((*path, "channels", str(index)), name, f"expected a channel of this file{near}")
         self._check_bits(path, entry)
-        place = self._place(path, entry, "")
+        place = self._place(path, entry, "word" if entry["format"] == "text" else entry["format"], "")
         values = self._values(path, entry)
         bits = [entry[key] for key in ("bits", "clear_bits", "required_bits")]
         if place is None or values is None or None in bits:

@@ -64,7 +64,7 @@ class Layout(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """How a field is read: `form` is decimal, hex or text; `suffix` stands behind the number."""
+    """How a field is read: `form` is decimal, hex, text or word (which may be empty); `suffix` follows the number."""
 
     form: str
     suffix: str
@@ -75,8 +75,8 @@ class Meaning(NamedTuple):
         """Give the value, None if it is missing. Raises BadAnswer for anything that is not of this form."""
         if text in self.missing:
             return None
-        if self.form == "text":
-            return _text(text)
+        if self.form in {"text", "word"}:
+            return _text(text, 1 if self.form == "text" else 0)
         if self.form == "hex":
             return _hex(text)
         return self._decimal(text)
@@ -98,9 +98,9 @@ def numbers_of(missing: Sequence[str]) -> frozenset[float]:
     return frozenset(float(mark) for mark in missing if (found := _NUMBER.fullmatch(mark)) and not found[2])
 
 
-def _text(text: str) -> str:
-    if not 0 < len(text) <= TEXT_MOST:
-        raise BadAnswer(f"a text of {len(text)} characters, expected 1 to {TEXT_MOST}")
+def _text(text: str, least: int) -> str:
+    if not least <= len(text) <= TEXT_MOST:
+        raise BadAnswer(f"a text of {len(text)} characters, expected {least} to {TEXT_MOST}")
     return text
 
 
