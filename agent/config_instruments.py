@@ -153,6 +153,9 @@ def _check_conversation(raw: Raw, found: Found, line: LineSettings, report: Repo
         report.add(("address",), raw["address"], "allowed on a Modbus line: 0 to 255")
     elif line.framer == "tcp" and not found.speaks_modbus:
         report.add(("line",), line.name, f'{name} speaks no Modbus: lines.{line.name} needs framer = "none"')
+    if found.addresses is not None and raw["address"] is not None and raw["address"] not in found.addresses:
+        first, last = found.addresses[0], found.addresses[-1]
+        report.add(("address",), raw["address"], f"allowed for {name}: {first} to {last}")
 
 
 def _channels(wanted: list[str | None] | None, found: Found, report: Report) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agent.config_definitions import INSTRUMENT, STATION
-from drivers.profile import PROFILE
+from drivers.profile_kinds import ANY_PROFILE
 from drivers.registry import CODE_DRIVERS
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TITLES = {
     "station": "station.toml of stationd: the station, its broker, spool, clock and lines",
     "instrument": "instruments/<name>.toml of stationd: one instrument",
-    "profile": "profiles/<maker>_<model>.toml of stationd: the registers of a Modbus instrument",
+    "profile": "profiles/<maker>_<model>.toml of stationd: registers of a Modbus instrument, or lines of text",
 }
 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Give each schema by the kind of file: station, instrument, profile."""
-    bodies = {"station": STATION.schema(), "instrument": _instrument(), "profile": PROFILE.schema()}
+    bodies = {"station": STATION.schema(), "instrument": _instrument(), "profile": ANY_PROFILE.schema()}
     return {kind: {"$schema": DIALECT, "title": _TITLES[kind]} | body for kind, body in bodies.items()}
 
 

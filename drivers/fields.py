@@ -29,6 +29,7 @@ __all__ = [
     "MapOf",
     "Number",
     "OneOf",
+    "OneOrMore",
     "Path_",
     "Quantity",
     "Report",
@@ -185,3 +186,20 @@ class Table:
             "required": [name for name, key in self.keys.items() if key.default is REQUIRED],
             "additionalProperties": False,
         }
+
+
+class OneOrMore:
+    """One table of a kind, or several as tables with names of the author's choice; read as each by its place."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.named = MapOf(NAME, "a name of letters, digits, '-' and '_'", table)
+
+    def read(self, value: Any, path: Path_, report: Report) -> dict[Path_, Any] | None:
+        if not isinstance(value, dict) or value.keys() & self.table.keys.keys() or not value:
+            return {path: self.table.read(value, path, report)}
+        found = self.named.read(value, path, report) or {}
+        return {(*path, name): one for name, one in found.items()}
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.table.schema(), self.named.schema() | {"minProperties": 1}]}

@@ -16,7 +16,7 @@ says, and a text its first letter, unless their own entry gives an order.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from drivers import fields
 from drivers.blocks import MOST_REGISTERS, Limits
@@ -30,7 +30,6 @@ from drivers.sample import Flag
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from drivers.fields import Path_, Report
     from drivers.toml_file import Document
 
 __all__ = ["PROFILE", "ProfileDriver", "ProfileFile", "load"]
@@ -54,25 +53,6 @@ _OWN_STATUS = (
 )
 _CHANNELS = fields.ListOf(fields.Text(), least=1, is_set=True)
 _STATUS = Table(*_OWN_STATUS, Key("channels", _CHANNELS, None, doc="the channels it is about; default: all"))
-
-
-class OneOrMore:
-    """One status as a table, or several as tables with names of the author's choice."""
-
-    named = MapOf(fields.NAME, "a name of letters, digits, '-' and '_'", _STATUS)
-
-    def read(self, value: Any, path: Path_, report: Report) -> dict[Path_, Any] | None:
-        """Give each status by its place in the file."""
-        if not isinstance(value, dict) or value.keys() & _STATUS.keys.keys() or not value:
-            return {path: _STATUS.read(value, path, report)}
-        found = self.named.read(value, path, report) or {}
-        return {(*path, name): status for name, status in found.items()}
-
-    def schema(self) -> dict[str, Any]:
-        """Describe both forms."""
-        return {"anyOf": [_STATUS.schema(), self.named.schema() | {"minProperties": 1}]}
-
-
 _CHANNEL = Table(
     Key("parameter", fields.Text(re.compile(r".{1,64}"), "a name"), doc='quantity measured, like "SO2"'),
     Key("unit", fields.Text(), doc='unit of the value, like "ppb"; "" if it has none'),
@@ -104,8 +84,9 @@ PROFILE = Table(
     ),
     Key("timeout", fields.duration(0.01, 60), None, doc="how long this instrument may take to answer"),
     Key("silence", fields.duration(0.001, 10), None, doc="silence that it needs before a request"),
-    Key("status", OneOrMore(), None, doc="registers or inputs that say how the instrument is"),
+    Key("status", fields.OneOrMore(_STATUS), None, doc="registers or inputs that say how the instrument is"),
     Key("channels", MapOf(fields.NAME, "a channel name like so2", _CHANNEL), doc="what it measures"),
+    advice={"answer": 'unknown key in a profile of registers; if this is one of text, it needs protocol = "text"'},
 )
 
 

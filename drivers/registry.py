@@ -9,11 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drivers import fields, profile, toml_file
+from drivers import fields, profile, profile_kinds, toml_file
 from drivers.blocks import MOST_REGISTERS, Limits
 from drivers.errors import ConfigError, Problem
 from drivers.fields import NAME, Report, did_you_mean
 from drivers.report import shown
+from drivers.text_profile import TextProfileFile
 
 if TYPE_CHECKING:
     from drivers.driver import Driver
@@ -45,12 +46,16 @@ _NO_OPTIONS = fields.Table()
 
 
 class Found(NamedTuple):
-    """A driver and what its profile says of the instrument; a code driver says nothing."""
+    """A driver and what its profile says of the instrument; a code driver says nothing.
+
+    `addresses` are those that its requests can carry, None if any.
+    """
 
     driver: Driver
     speaks_modbus: bool
     timeout_s: float | None = None
     silence_s: float = 0.0
+    addresses: range | None = None
 
 
 class _Prompt:
@@ -140,6 +145,8 @@ def _from_profile(file: Path, options: dict[str, Any], report: Report, max_block
     except ConfigError as error:
         report.problems += error.problems
         return None
+    if isinstance(loaded, TextProfileFile):
+        return Found(loaded.driver(), False, loaded.timeout_s, loaded.silence_s or 0.0, loaded.addresses)
     places = [*(item.place for item in loaded.measured), *(item.place for item in loaded.statuses)]
     widest = max((block.count for block, _ in places if block.table in {"holding", "input"}), default=0)
     if widest > max_block:
@@ -149,12 +156,12 @@ def _from_profile(file: Path, options: dict[str, Any], report: Report, max_block
     return Found(driver, True, loaded.timeout_s, loaded.silence_s or 0.0)
 
 
-def _profile(file: Path) -> profile.ProfileFile:
+def _profile(file: Path) -> profile.ProfileFile | TextProfileFile:
     if named(file) is None:
         raise ConfigError([Problem(file, 0, "", shown(file.name), "allowed as a name: letters, digits, '.', '_', '-'")])
     if not file.resolve().is_relative_to(file.parent.resolve()):
         raise ConfigError([Problem(file, 0, "", "a link", "a profile must lie in this folder itself")])
-    return profile.load(toml_file.load(file))
+    return profile_kinds.load(toml_file.load(file))
 
 
 def _from_code(name: str, options: dict[str, Any], report: Report) -> Found | None:

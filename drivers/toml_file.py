@@ -81,7 +81,8 @@ def _not_toml(path: Path, data: bytes, text: str) -> ConfigError:
     why, _, where = text.partition(" (at ")
     place = re.match(r"line (\d+)", where)
     line = int(place[1]) if place else len(data.rstrip().split(b"\n")) if where.startswith("end") else 0
-    return _error(path, line, "", f"is not valid TOML: {why}")
+    hint = r"; a text with \ in it, like '\x02', stands in single quotes" if why.startswith("Unescaped") else ""
+    return _error(path, line, "", f"is not valid TOML: {why}{hint}")
 
 
 def _error(path: Path, line: int, found: str, allowed: str) -> ConfigError:

@@ -314,6 +314,15 @@ def test_the_profile_of_the_site_wins_and_that_is_said(site):
     )
 
 
+def test_an_address_that_a_text_profile_cannot_ask_is_told(site):
+    """A WXT has one digit; and what is wrong with the line is told as well."""
+    written(site, {"instruments/o3.toml": O3.replace("teledyne_t400", "vaisala_wxt5xx") + "address = 12\n"})
+    assert [(p.key, p.allowed) for p in problems(site)] == [
+        ("line", 'vaisala_wxt5xx speaks no Modbus: lines.rack needs framer = "none"'),
+        ("address", "allowed for vaisala_wxt5xx: 0 to 9"),
+    ]
+
+
 def test_a_bad_profile_is_one_problem_however_many_use_it(site):
     """And it is found even if nobody uses it."""
     use = O3.replace("teledyne_t400", "bad")

@@ -61,7 +61,7 @@ def test_the_head_of_a_driver_can_be_read_where_no_source_is_at_hand(tmp_path):
 
 def test_the_example_is_a_driver_that_its_transcript_proves():
     """Run as it stands."""
-    module = ModuleType("acme_200")
+    module = ModuleType("acme_300")
     exec(block("python"), module.__dict__)
     case = Transcript(block("text"))
     driver = module.driver({})

@@ -12,7 +12,7 @@ from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, M
 from pymodbus.server import ModbusTcpServer
 from simulated import Instrument
 
-from drivers import toml_file
+from drivers import registry, toml_file
 from drivers.driver import Exchange
 from drivers.errors import ConfigError, NoAnswer, Refused
 from drivers.line import Line
@@ -21,7 +21,7 @@ from drivers.profile import FLAGS, PROFILE, ProfileDriver, load
 from drivers.sample import Flag, Sample
 from drivers.transcript import Transcript, TranscriptPort
 
-SHIPPED = sorted(Path(load.__code__.co_filename).with_name("profiles").glob("*.toml"))
+SHIPPED = [file for file in registry.files(registry.SHIPPED) if "protocol" not in toml_file.load(file).data]
 HEAD = 'table = "holding"\n'
 ONE = 'so2 = { parameter = "SO2", unit = "ppb", register = 0, format = "u16" }\n'
 

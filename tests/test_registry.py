@@ -15,7 +15,7 @@ def test_all_drivers_are_known_by_name():
     """Code drivers and shipped profiles, and those of a site beside them."""
     shipped = registry.names()
     assert {*registry.CODE_DRIVERS, "teledyne_t400"} <= set(shipped)
-    assert set(registry.names(PROFILES)) - set(shipped) == {"acme_100"}
+    assert set(registry.names(PROFILES)) - set(shipped) == {"acme_100", "acme_200"}
     assert registry.names(PROFILES / "none") == shipped
 
 

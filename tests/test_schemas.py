@@ -13,7 +13,7 @@ from agent import schemas
 from agent.config_definitions import INSTRUMENT, STATION
 from drivers import registry
 from drivers.fields import Report
-from drivers.profile import PROFILE
+from drivers.profile_kinds import ANY_PROFILE
 from drivers.toml_file import Document
 
 ROOT = Path(__file__).parent.parent
@@ -22,9 +22,10 @@ FILES = {
     "instrument": sorted((ROOT / "config/instruments").glob("*.toml")),
     "profile": [*sorted((ROOT / "config/profiles").glob("*.toml")), *sorted(registry.SHIPPED.glob("*.toml"))],
 }
+WHOLE = {"acme_100", "eh_cm44x", "acme_200", "tsi_dusttrak_drx"}
 CASES = [(kind, file) for kind, files in FILES.items() for file in files]
-MUTATED = [(kind, file) for kind, file in CASES if kind != "profile" or file.stem in {"acme_100", "eh_cm44x"}]
-DEFINITIONS = {"station": STATION, "instrument": INSTRUMENT, "profile": PROFILE}
+MUTATED = [(kind, file) for kind, file in CASES if kind != "profile" or file.stem in WHOLE]
+DEFINITIONS = {"station": STATION, "instrument": INSTRUMENT, "profile": ANY_PROFILE}
 ODD_VALUES = ["", "zz", -1, 7, 10**9, 1.5, True, [], {}, ["x"], {"x": 1}, "1s", "1 parsec"]
 
 

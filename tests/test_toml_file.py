@@ -136,6 +136,7 @@ def _at(value, path):
     [
         (b"a = 1\nb = \n", 2, "not valid TOML: Invalid value"),
         (b'a = 1\nb = "x\n', 2, "not valid TOML"),
+        (b'a = 1\nb = "\\x02"\n', 2, "stands in single quotes"),
         (b"a = 1\na = 2\n", 2, "not valid TOML: Cannot overwrite a value"),
         (b"a = 1\nb = [1,\n", 2, "not valid TOML"),
         (b"a = 1\n# \xe9t\xe9\n", 2, "UTF-8"),
