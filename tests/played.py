@@ -37,6 +37,8 @@ def files(driver: str = "*") -> list[Path]:
 def driver_of(case: Transcript) -> Driver:
     """Give a fresh driver of the kind that a transcript is about, with its options."""
     name = Path(case.name).parent.name
+    if name in registry.CODE_DRIVERS:
+        return registry.load(name, case.options)
     key = name, repr(case.options)
     if key not in _UNUSED:
         _UNUSED[key] = pickle.dumps(registry.load(name, case.options))
