@@ -8,7 +8,7 @@ from drivers.line import Line, Timing
 from drivers.port import SerialPort, TcpPort, UdpPort, UrlPort
 
 if TYPE_CHECKING:
-    from agent.settings import LineSettings
+    from agent.settings import InstrumentSettings, LineSettings
     from drivers.line import Trace
     from drivers.port import Port
 
@@ -18,6 +18,11 @@ def open_line(settings: LineSettings, trace: Trace | None = None) -> Line:
     timing = Timing(settings.timeout_s, settings.silence_s)
     port, framer = _port(settings), settings.framer
     return Line(settings.name, port, framer=framer, echo=settings.echo, timing=timing, trace=trace)
+
+
+def timing(instrument: InstrumentSettings, line: LineSettings) -> Timing:
+    """Say how a line keeps time for one of its instruments."""
+    return Timing(instrument.timeout_s or line.timeout_s, line.silence_s + instrument.silence_s)
 
 
 def _port(settings: LineSettings) -> Port:

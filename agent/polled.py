@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.backoff import BackOff
+from agent.lines import timing
 from agent.record import outage
 from agent.schedule import Schedule
-from drivers.line import Timing
 
 if TYPE_CHECKING:
     from agent.record import Record
     from agent.settings import InstrumentSettings, LineSettings
     from drivers.clock import Moment
+    from drivers.sample import Flag
 
 
 class Outage(NamedTuple):
@@ -33,13 +34,17 @@ class Polled:
         self.channels = tuple(c for c in settings.driver.channels if c.name in settings.channels)
         self.published = frozenset(settings.channels)
         self.publishes_all = len(self.channels) == len(settings.driver.channels)
-        self.timing = Timing(settings.timeout_s or line.timeout_s, line.silence_s + settings.silence_s)
+        self.timing = timing(settings, line)
         self.schedule = Schedule(settings.interval_s, now_s, offset_s)
         self.backoff = BackOff()
         self.outage: Outage | None = None
         self.failing_since: Moment | None = None
         self.failures = 0
         self.last_error = ""
+        self.cost_s = 0.0
+        """How long the newest poll that was answered took."""
+        self.work: Flag | None = None
+        """What its samples are flagged with while somebody works on it."""
 
     def out_of_reach(self) -> tuple[Moment, str] | None:
         """Say since when and why it gives no values, or None; a single failed poll does not count."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from agent.errands import Errands
 from agent.polled import Polled
 from agent.record import measured, unanswered
 from drivers.clock import between, monotonic_s, now, wall_s
@@ -13,6 +14,7 @@ from drivers.errors import DriverError, LineDown, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from agent.errands import Errand
     from agent.record import Record
     from agent.say import Say
     from agent.settings import InstrumentSettings, LineSettings
@@ -47,7 +49,8 @@ class Poller:
         self.turned_s = monotonic_s()
         self.line, self._stagger_s = line, stagger_s
         self._append, self._timekeeper, self._say = append, timekeeper, say
-        self._inbox: SimpleQueue[None] = SimpleQueue()
+        self._inbox: SimpleQueue[Errand | None] = SimpleQueue()
+        self._errands = Errands()
         offset_s = wall_s() - monotonic_s()
         self.instruments = [Polled(one, settings, monotonic_s(), offset_s) for one in instruments]
         self.longest_poll_s = max(map(_longest_poll_s, self.instruments))
@@ -56,15 +59,23 @@ class Poller:
         """End `run` after the poll in progress."""
         self._inbox.put(None)
 
+    def do(self, errand: Errand) -> None:
+        """Have an errand done between two slots, from any thread."""
+        self._inbox.put(errand)
+
     def run(self) -> None:
         """Poll until stopped."""
         while True:
             self.turned_s = monotonic_s()
             due = min(self.instruments, key=_due_s)
             wait_s = due.schedule.due_s + self._stagger_s - self.turned_s
+            if self._errands.waiting and self._errands.turn(self.line, wait_s):
+                continue
             try:
-                self._inbox.get(timeout=min(max(wait_s, 0.0), TURN_S))
-                break
+                errand = self._inbox.get(timeout=min(max(wait_s, 0.0), TURN_S))
+                if errand is None:
+                    break
+                self._errands.waiting.append(errand)
             except Empty:
                 if wait_s <= TURN_S:
                     self._slot(due)
@@ -109,6 +120,7 @@ class Poller:
 
     def _answered(self, polled: Polled, cost_s: float) -> None:
         polled.backoff.answered(cost_s)
+        polled.cost_s = cost_s
         self._say.mended(f"line {self.line.name}", f"line {self.line.name}: {self.line.where} is back")
         if polled.failing_since:
             since_s = (now().elapsed_ms - polled.failing_since.elapsed_ms) / 1000
@@ -133,9 +145,11 @@ class Poller:
             self._say.broke(f"instrument {polled.name}", text)
 
     def _chosen(self, polled: Polled, samples: Sequence[Sample]) -> Sequence[Sample]:
-        if polled.publishes_all:
-            return samples
-        return [sample for sample in samples if sample.channel in polled.published]
+        if not polled.publishes_all:
+            samples = [sample for sample in samples if sample.channel in polled.published]
+        if flag := polled.work:
+            samples = [sample._replace(flags=(*sample.flags, flag)) for sample in samples]
+        return samples
 
     def _end(self) -> None:
         """Close what is open; an outage ends here because nobody will count its slots any more."""

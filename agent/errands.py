@@ -1,0 +1,79 @@
+"""Errands: conversations on a line that somebody asked for, done by its thread between the slots."""
+
+from __future__ import annotations
+
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from agent.backoff import SHARE
+from agent.conversation import converse
+from drivers.clock import monotonic_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.conversation import Outcome, Talk
+    from drivers.line import Line, Timing
+
+PATIENCE_S = 2.0
+"""An errand that finds no gap between two slots waits so long before it takes one that is too short."""
+
+
+class Errand:
+    """One conversation. `expected_s` is how long it will probably take; `check` is as in `converse`."""
+
+    def __init__(self, talk: Talk, timing: Timing, check: Callable[[bytes], None] | None = None) -> None:
+        self.expected_s = timing.timeout_s
+        self.since_s = monotonic_s()
+        self.is_dropped = self.has_begun = False
+        self._talk, self._timing, self._check = talk, timing, check
+        self._outcome: SimpleQueue[Outcome] = SimpleQueue()
+
+    def do(self, line: Line) -> None:
+        """Hold the conversation, on the thread of the line."""
+        self.has_begun = True
+        self._outcome.put(converse(line, self._timing, self._talk, self._check))
+
+    def outcome(self, room_s: float, most_s: float) -> Outcome | None:
+        """Wait for what came of it, on any other thread; None if it found no room on the line in `room_s`."""
+        try:
+            return self._outcome.get(timeout=room_s)
+        except Empty:
+            self.is_dropped = True
+        try:
+            return self._outcome.get(timeout=most_s) if self.has_begun else None
+        except Empty:
+            return None
+
+
+class Errands:
+    """The errands that wait for one line; used by its thread alone.
+
+    One that fits into the time before the next slot is done at once. Others, the instrument that does not answer say,
+    take from the slots no more than the share of the line's time that a failing instrument may have.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: deque[Errand] = deque()
+        self._again_s = 0.0
+
+    def turn(self, line: Line, free_s: float) -> bool:
+        """Do an errand if the line has room for it; `free_s` is the time until the next slot. Says whether it did."""
+        errand = self.waiting[0]
+        if errand.is_dropped:
+            self.waiting.popleft()
+            return True
+        begin_s = monotonic_s()
+        if not self._has_room(errand, free_s, begin_s):
+            return False
+        self.waiting.popleft()
+        errand.do(line)
+        end_s = monotonic_s()
+        over_s = end_s - begin_s - max(free_s, 0.0)
+        if over_s > 0:
+            self._again_s = end_s + over_s / SHARE
+        return True
+
+    def _has_room(self, errand: Errand, free_s: float, now_s: float) -> bool:
+        return errand.expected_s <= free_s or now_s >= max(self._again_s, errand.since_s + PATIENCE_S)
