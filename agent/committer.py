@@ -87,11 +87,12 @@ class Committer:
         with self._lock:
             self._acknowledged.append((first, last))
 
-    def note(self, key: str, value: str, then: Callable[[], None]) -> None:
-        """Have a word remembered across restarts; `then` is called once it is on disk."""
+    def note(self, key: str, value: str, then: Callable[[], None], records: Sequence[Record] = ()) -> None:
+        """Have a word remembered across restarts; `then` is called once it is on disk, with the records about it."""
         with self._lock:
             self._notes[key] = value
             self._after.append(then)
+            self._records += records
         self._wake.put(True)
 
     def damaged(self, first: int, last: int) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.settings import Config
     from agent.storage import Storage
     from agent.timekeeper import Timekeeper
+    from agent.works import Works
     from drivers.sample import Channel
 
 
@@ -24,6 +25,7 @@ class Portrait:
     """Draws the state and the catalog of a running station."""
 
     storage: Storage | None = None
+    works: Works | None = None
 
     def __init__(self, config: Config, spool_id: str, timekeeper: Timekeeper) -> None:
         self._config, self._spool_id, self._timekeeper = config, spool_id, timekeeper
@@ -45,6 +47,7 @@ class Portrait:
                 "clock": "trusted" if self._timekeeper.is_trusted else "untrusted",
                 "problems": [str(problem) for problem in config.problems][:20],
                 "outages": self._outages(),
+                "maintenance": self.works.portrait() if self.works else [],
                 "delivery": delivery,
                 "storage": self.storage.portrait() if self.storage and delivery else {},
             }

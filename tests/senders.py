@@ -116,6 +116,7 @@ class Sender:
             "clock": "trusted",
             "problems": [self.mood],
             "outages": [],
+            "maintenance": [],
             "delivery": delivery,
             "storage": STORAGE,
         }
