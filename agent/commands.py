@@ -132,14 +132,14 @@ RECEIPT = Table(
 
 def parse(payload: bytes) -> Command:
     """Read a command. Raises NotValid with every mistake in it, and nothing else."""
-    document = _document(payload)
+    document = as_object(payload)
     request_id = document.get("id")
     request_id = request_id if isinstance(request_id, str) and NAME.fullmatch(request_id) else None
     word = document.get("command")
     if word not in ("backfill", "ledger", "cancel"):
         raise NotValid("command: allowed: backfill, ledger, cancel", request_id)
     shape = (f"backfill by {'seq' if 'seqs' in document else 'time'}") if word == "backfill" else word
-    read = _read(SHAPES[shape], document, request_id)
+    read = checked(SHAPES[shape], document, request_id)
     from_ms, to_ms = read.get("from"), read.get("to")
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:
         raise NotValid("to: must be later than from", request_id)
@@ -149,11 +149,12 @@ def parse(payload: bytes) -> Command:
 
 def parse_receipt(payload: bytes) -> tuple[str, list[tuple[int, int]]]:
     """Read a receipt: the spool, and what of it is stored. Raises NotValid."""
-    read = _read(RECEIPT, _document(payload), None)
+    read = checked(RECEIPT, as_object(payload), None)
     return read["spool"], [(first, last) for first, last in read["stored"]]
 
 
-def _document(payload: bytes) -> dict[str, Any]:
+def as_object(payload: bytes) -> dict[str, Any]:
+    """Read a message as a JSON object. Raises NotValid."""
     try:
         document = json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -163,8 +164,9 @@ def _document(payload: bytes) -> dict[str, Any]:
     return document
 
 
-def _read(table: Table, document: dict[str, Any], request_id: str | None) -> dict[str, Any]:
-    report = Report(_Message())
+def checked(table: Table, document: dict[str, Any], request_id: str | None) -> dict[str, Any]:
+    """Check a message against its definition. Raises NotValid with everything that is wrong with it."""
+    report = Report(Message())
     read = table.read(document, (), report)
     if report.problems or read is None:
         found = [f"{one.key}: {f'found {one.found}; ' if one.found else ''}{one.allowed}" for one in report.problems]
@@ -172,14 +174,15 @@ def _read(table: Table, document: dict[str, Any], request_id: str | None) -> dic
     return read
 
 
-class _Message:
+class Message:
     """Stands where a file would: a message has neither path nor lines."""
 
     path = Path("message")
 
     @staticmethod
     def line(_path: tuple[str, ...]) -> int:
+        """Give no line."""
         return 0
 
 
-__all__ = ["RECEIPT", "SHAPES", "Command", "NotValid", "parse", "parse_receipt"]
+__all__ = ["RECEIPT", "SHAPES", "Command", "Message", "NotValid", "as_object", "checked", "parse", "parse_receipt"]

@@ -103,6 +103,7 @@ def _settings(name: str, raw: Raw, around: Surroundings, report: Report) -> Inst
         timeout_s=raw["timeout"] or found.timeout_s,
         silence_s=found.silence_s if raw["silence"] is None else raw["silence"],
         channels=channels,
+        options=raw["options"],
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,8 @@ class LineSettings:
 class InstrumentSettings:
     """One instrument to be polled. `channels` are the names to publish, in the driver's order.
 
-    `timeout_s` overrides the line's; `silence_s` is asked for on top of the line's.
+    `timeout_s` overrides the line's; `silence_s` is asked for on top of the line's. `options` are the driver's, as
+    they stand in the file.
     """
 
     name: str
@@ -119,6 +120,7 @@ class InstrumentSettings:
     timeout_s: float | None
     silence_s: float
     channels: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

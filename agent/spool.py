@@ -67,12 +67,12 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = Lock(path)
+        self.lock = Lock(path)
         try:
             self._room = Room(path)
             self._db, self.set_aside, self.damage = opening.opened(path, self._load, is_short=self._room.is_short)
         except (database.Error, OSError) as error:
-            self._lock.close()
+            self.lock.close()
             raise SpoolError(f"{path}: cannot be used: {database.why(error)}") from error
 
     def __enter__(self) -> Self:
@@ -226,7 +226,7 @@ class Spool:
             self.salvage.close()
         database.close(self._db)
         self._mark.close()
-        self._lock.close()
+        self.lock.close()
 
     def _own_notes(
         self, first: int, last: int, given_up_now: Sequence[tuple[int, int]], damaged: Sequence[tuple[int, int]]

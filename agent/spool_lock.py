@@ -23,7 +23,7 @@ class Lock:
     def __init__(self, spool: Path) -> None:
         try:
             spool.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _path(spool).open("a+", encoding="ascii")
+            self._file = _path(spool).open("a+", encoding="utf-8")
         except OSError as error:
             raise SpoolError(f"{spool}: cannot be used: {error.strerror}") from error
         if not _locked(self._file.fileno(), fcntl.LOCK_EX):
@@ -35,6 +35,12 @@ class Lock:
             self._file.write(f"{os.getpid()}\n")
             self._file.flush()
 
+    def tell(self, address: str) -> None:
+        """Write down once, behind the number of the process, the socket at which it can be asked."""
+        with contextlib.suppress(OSError):
+            self._file.write(f"{address}\n")
+            self._file.flush()
+
     def close(self) -> None:
         """Let go."""
         with contextlib.suppress(OSError):
@@ -43,12 +49,23 @@ class Lock:
 
 def holder(spool: Path) -> int | None:
     """Give the process number of the daemon that holds this spool, or None if none does."""
+    text = _told(spool)
+    if text is None:
+        return None
+    pid = text.partition("\n")[0]
+    return int(pid) if pid.isdigit() else 0
+
+
+def address(spool: Path) -> str:
+    """Give the socket of the daemon that holds this spool; "" if none does, or it has none."""
+    return (_told(spool) or "").partition("\n")[2].strip()
+
+
+def _told(spool: Path) -> str | None:
+    """Give what the holder has written down, or None if there is no holder."""
     try:
-        with _path(spool).open("r", encoding="ascii") as file:
-            if _locked(file.fileno(), fcntl.LOCK_SH, tries=1):
-                return None
-            text = file.read().strip()
-            return int(text) if text.isdigit() else 0
+        with _path(spool).open("r", encoding="utf-8", errors="replace") as file:
+            return None if _locked(file.fileno(), fcntl.LOCK_SH, tries=1) else file.read()
     except OSError:
         return None
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from agent import __version__, own_channels
 from agent.committer import Committer, Retention
+from agent.control import Control, place
+from agent.control_answers import Answers
 from agent.dispatch import Spooled
 from agent.lines import open_line
 from agent.notify import notify, watchdog_s
@@ -24,6 +26,8 @@ from agent.soundness import SMALL_BYTES, check
 from agent.spool import Reader, Spool, SpoolError, condemn
 from agent.state import Portrait
 from agent.timekeeper import Timekeeper
+from agent.works import NOTE as WORKS
+from agent.works import Works
 from drivers.clock import Moment, monotonic_s, now
 
 if TYPE_CHECKING:
@@ -75,7 +79,11 @@ class Station:
         )
         portrait.storage = self.committer.storage
         self.pollers = portrait.pollers = self._pollers(say)
+        self.works = portrait.works = Works(self.committer.note, self.spool.noted(WORKS), self.timekeeper)
+        self.works.watch(one for poller in self.pollers for one in poller.instruments)
+        self.control = Control(place(config.spool.path), Answers(config, self.pollers, self.works), self._thread)
         self._begin(newest_ms)
+        self.works.turn()
         self._own = OwnChannels(self.committer.append)
 
     def run(self) -> int:
@@ -88,6 +96,9 @@ class Station:
             self._thread("check", self._check).start()
         for thread in threads:
             thread.start()
+        if self.control.open():
+            self.spool.lock.tell(str(self.control.path.absolute()))
+            self._thread("control", self.control.run).start()
         gc.freeze()  # what the start made stays; looking through it again and again costs CPU
         notify("READY=1")
         self._watch()
@@ -169,6 +180,7 @@ class Station:
                 return
             except Empty:
                 self._own.turn()
+                self.works.turn()
                 if not (stuck := self._stuck()):
                     notify("WATCHDOG=1")
                 elif limit_s is None:
@@ -187,6 +199,7 @@ class Station:
     def _end(self, threads: list[Thread]) -> None:
         """Stop asking, commit everything, say goodbye, close: within 5 s."""
         self._is_ending = True
+        self.control.close()
         spool, publisher, *lines = threads
         deadline = monotonic_s() + 2.0
         for poller in self.pollers:

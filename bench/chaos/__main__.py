@@ -72,7 +72,8 @@ def main() -> int:
         if is_good and not chosen.keep:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            shutil.copytree(world.disk, folder / "spool", dirs_exist_ok=True)  # the small disk goes with this process
+            sockets = shutil.ignore_patterns("*.sock")  # of a daemon that was killed; it cannot be copied
+            shutil.copytree(world.disk, folder / "spool", ignore=sockets, dirs_exist_ok=True)  # this disk is in memory
             print(f"files kept in {folder}")
     return 0 if is_good else 1
 

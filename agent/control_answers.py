@@ -1,0 +1,220 @@
+"""What the daemon does about a request on its socket. Nothing here touches a line: that is left to its own thread."""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from agent import config_instruments
+from agent.commands import Message, NotValid
+from agent.config_instruments import Surroundings
+from agent.control_requests import parse
+from agent.conversation import listed
+from agent.errands import Errand
+from agent.lines import timing
+from agent.works import Work
+from drivers import registry
+from drivers.errors import ConfigError, Refused
+from drivers.fields import Report, did_you_mean
+from drivers.line import Timing
+from drivers.modbus import Block, read_block
+from drivers.sample import Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from agent.conversation import Outcome
+    from agent.poller import Poller
+    from agent.settings import Config, InstrumentSettings, LineSettings
+    from agent.works import Works
+    from drivers.driver import Driver
+
+Reply = dict[str, Any]
+
+ROOM_S = 60.0
+"""An errand that found no room on the line for so long is given up."""
+DISK_S = 10.0
+"""A note is on disk within the commit interval and this."""
+_FUNCTION_PLACE = {"tcp": slice(7, 8), "rtu": slice(1, 2), "ascii": slice(3, 5)}
+_READS = {b"\x01", b"\x02", b"\x03", b"\x04", b"01", b"02", b"03", b"04"}
+
+
+class Cannot(Exception):
+    """A request that is right, but not to be had; `reason` is a word for programs."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Asker:
+    """Who is at the other end of one connection, and the instrument that was polled over it last.
+
+    Its driver stays for as long as the connection, so that polls in a row are to it what a station's polls are.
+    """
+
+    def __init__(self, user: str, *, is_sure: bool) -> None:
+        self.user, self.is_sure = user, is_sure
+        self.instrument: InstrumentSettings | None = None
+
+    def name(self, said: str | None) -> str:
+        """Give the name that the kernel knows, or if that says little the one that was said."""
+        return self.user if self.is_sure or not said else said
+
+
+class Answers:
+    """Answers requests, on whatever thread they come in."""
+
+    def __init__(self, config: Config, pollers: Sequence[Poller], works: Works) -> None:
+        self._config, self._works = config, works
+        self._pollers = {poller.line.name: poller for poller in pollers}
+        self._answers: dict[str, Callable[[dict[str, Any], Asker], Reply]] = {
+            "poll": self._poll,
+            "try": self._try,
+            "read": self._read,
+            "begin_work": self._begin_work,
+            "end_work": self._end_work,
+            "works": lambda _request, _asker: {"works": self._works.portrait()},
+        }
+
+    def answer(self, line: bytes, asker: Asker) -> Reply:
+        """Answer one request, right or wrong."""
+        try:
+            request = parse(line)
+            return self._answers[request["do"]](request, asker)
+        except NotValid as error:
+            return {"error": "not_valid", "text": str(error)}
+        except Cannot as error:
+            return {"error": error.reason, "text": str(error)}
+
+    def _poll(self, request: dict[str, Any], asker: Asker) -> Reply:
+        """Poll with another driver than the station's, which thus misses no result; files count as they are now."""
+        name = request["instrument"]
+        if asker.instrument is None or asker.instrument.name != name:
+            asker.instrument = self._instrument(name)
+        instrument = asker.instrument
+        poller, line = self._held(instrument.line)
+        keeping = timing(instrument, line)
+        talk = _reading(instrument.driver, instrument.address)
+        outcome = self._done(poller, instrument.address, Errand(talk, keeping))
+        about = {
+            "instrument": name,
+            "driver": instrument.driver_name,
+            "line": instrument.line,
+            "framer": line.framer,
+            "echo": line.echo,
+            "address": instrument.address,
+            "options": instrument.options,
+        }
+        return about | _polled(instrument.driver, outcome)
+
+    def _try(self, request: dict[str, Any], _asker: Asker) -> Reply:
+        poller, line = self._held(request["line"])
+        report = Report(Message())
+        found = registry.read(request["driver"], request["options"], None, report, max_block=line.max_block)
+        if found is None:
+            raise NotValid("; ".join(f"{one.key}: {one.allowed}" for one in report.problems)[:500])
+        if not (line.speaks_modbus if found.speaks_modbus else line.framer != "tcp"):
+            raise NotValid(f"driver: {request['driver']} does not speak what line {line.name} speaks")
+        keeping = Timing(request["timeout"] or found.timeout_s or line.timeout_s, line.silence_s + found.silence_s)
+        talk = _reading(found.driver, request["address"])
+        check = _reads_only(line.framer) if found.speaks_modbus else None
+        return _polled(found.driver, self._done(poller, request["address"], Errand(talk, keeping, check)))
+
+    def _read(self, request: dict[str, Any], _asker: Asker) -> Reply:
+        poller, line = self._held(request["line"])
+        if not line.speaks_modbus:
+            raise NotValid(f"line: {line.name} speaks no Modbus")
+        if request["count"] > line.max_block:
+            raise NotValid(f"count: line {line.name} allows max_block = {line.max_block}")
+        block = Block(request["table"], request["register"], request["count"])
+        keeping = Timing(request["timeout"] or line.timeout_s, line.silence_s)
+        address = request["address"]
+        outcome = self._done(poller, address, Errand(lambda line: read_block(line, address, block), keeping))
+        return _told(outcome) | {"data": outcome.answer.hex(" ") if outcome.answer else None}
+
+    def _begin_work(self, request: dict[str, Any], asker: Asker) -> Reply:
+        name = request["instrument"]
+        if name not in self._config.instruments:
+            raise self._unknown(name, self._config.instruments)
+        who = asker.name(request["user"])
+        work = Work(name, Flag(request["flag"]), request["why"], who, 0, None)
+        on_disk: SimpleQueue[None] = SimpleQueue()
+        work = self._works.begin(work, request["for"], lambda: on_disk.put(None))
+        return {"work": work.portrait(), "is_on_disk": self._waited(on_disk)}
+
+    def _end_work(self, request: dict[str, Any], asker: Asker) -> Reply:
+        name, flag = request["instrument"], request["flag"]
+        work = self._works.of(name)
+        if work is None or work.flag != flag:
+            there = f"it is under {work.flag.value}" if work else "nobody works on it"
+            raise Cannot("no_work", f"{name} is not under {flag}; {there}")
+        on_disk: SimpleQueue[None] = SimpleQueue()
+        ended = self._works.end(name, asker.name(request["user"]), lambda: on_disk.put(None))
+        return {"work": (ended or work).portrait(), "is_on_disk": self._waited(on_disk)}
+
+    def _waited(self, on_disk: SimpleQueue[None]) -> bool:
+        try:
+            on_disk.get(timeout=self._config.spool.commit_interval_s + DISK_S)
+        except Empty:
+            return False
+        return True
+
+    def _instrument(self, name: str) -> InstrumentSettings:
+        """Read an instrument's file as it is now."""
+        file = self._config.directory / "instruments" / f"{name}{registry.SUFFIX}"
+        if not file.exists():
+            raise self._unknown(name, self._config.instruments)
+        read = config_instruments.read(file, Surroundings(self._config.lines, self._config.directory / "profiles"))
+        if read.problems:
+            raise Cannot("wrong_file", str(ConfigError(read.problems)))
+        if read.settings is None:
+            raise Cannot("inactive", f'{name} is inactive: its file says state = "inactive"')
+        return read.settings
+
+    def _held(self, name: str) -> tuple[Poller, LineSettings]:
+        if name not in self._config.lines:
+            raise self._unknown(name, self._config.lines, "line")
+        if name not in self._pollers:
+            raise Cannot("not_held", f"line {name} is not in use: no instrument on it is polled")
+        return self._pollers[name], self._config.lines[name]
+
+    def _done(self, poller: Poller, address: int, errand: Errand) -> Outcome:
+        """Have an errand done; who answers the station quickly will do so again, anybody else may keep silent."""
+        costs_s = [one.cost_s for one in poller.instruments if one.address == address and not one.failures]
+        errand.expected_s = max(costs_s, default=0.0) or errand.expected_s
+        poller.do(errand)
+        outcome = errand.outcome(ROOM_S, poller.longest_poll_s)
+        if outcome is None:
+            raise Cannot("no_room", f"line {poller.line.name} had no room between its slots for {ROOM_S:g} s")
+        return outcome
+
+    @staticmethod
+    def _unknown(name: str, known: Iterable[str], what: str = "instrument") -> Cannot:
+        there = ", ".join(known) or "none"
+        return Cannot(f"unknown_{what}", f"no {what} {name!r}; there are: {there}{did_you_mean(name, known)}")
+
+
+def _reading(driver: Driver, address: int) -> Callable[..., Any]:
+    return lambda line: driver.read(line, address)
+
+
+def _told(outcome: Outcome) -> Reply:
+    failed = {"failed": outcome.error, "reason": outcome.reason, "text": outcome.text} if outcome.error else {}
+    return {"at_ms": outcome.at_ms, "took_s": round(outcome.took_s, 4), "trace": outcome.trace} | failed
+
+
+def _polled(driver: Driver, outcome: Outcome) -> Reply:
+    samples = outcome.samples if outcome.answer is None else outcome.answer
+    channels = {channel.name: [channel.parameter, channel.unit] for channel in driver.channels}
+    return _told(outcome) | {"channels": channels, "samples": listed(samples)}
+
+
+def _reads_only(framer: str) -> Callable[[bytes], None]:
+    """Build the check that lets pass what only reads: Modbus functions 1 to 4."""
+
+    def check(request: bytes) -> None:
+        if request[_FUNCTION_PLACE[framer]] not in _READS:
+            raise Refused("this driver writes to the instrument; through the daemon it may only read")
+
+    return check
