@@ -49,9 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="check every file and print the plan; opens nothing")
     check.set_defaults(command=_check)
-    poll = commands.add_parser("poll", help="poll one instrument now and print samples and raw bytes")
-    poll.add_argument("instrument")
-    poll.set_defaults(command=_poll)
+    _add_by_hand(commands)
     status = commands.add_parser("status", help="show what is stored, what is sent and what is not")
     status.set_defaults(command=_status)
     demo = commands.add_parser("demo", help="run a whole station with simulated instruments and a broker")
@@ -67,6 +65,38 @@ def _parser() -> argparse.ArgumentParser:
     schemas.add_argument("folder", type=Path)
     schemas.set_defaults(command=_schemas)
     return parser
+
+
+def _add_by_hand(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    poll = commands.add_parser("poll", help="poll one instrument now and print samples and raw bytes")
+    poll.add_argument("instrument")
+    poll.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    poll.add_argument("--every", type=_seconds, metavar="SPAN", help="how often, like 2s (default: as its file says)")
+    poll.set_defaults(command=_poll)
+    record = commands.add_parser("record", help="write a transcript of an instrument, for use as a test")
+    record.add_argument("instrument")
+    record.add_argument("--polls", type=int, default=1, metavar="N", help="so many polls (default: 1)")
+    record.add_argument("--every", type=_seconds, metavar="SPAN", help="how often (default: one after the other)")
+    record.add_argument("--mask", action="append", default=[], metavar="TEXT", help="leave out this text, too")
+    record.add_argument("--out", type=Path, metavar="FILE", help="a new file (default: print it)")
+    record.set_defaults(command=_record)
+    for flag, what in (("maintenance", "work on"), ("calibration", "calibrate")):
+        work = commands.add_parser(flag, help=f"say that you {what} an instrument: its values are flagged")
+        work.add_argument("instrument", nargs="?", help="without it: list who works on what")
+        work.add_argument("switch", nargs="?", choices=("on", "off"))
+        work.add_argument("--for", dest="for_s", metavar="SPAN", help="how long at most, like 2h; 30d is the longest")
+        work.add_argument("--why", help="what is done, in a few words")
+        work.set_defaults(command=_maintenance, flag=flag)
+
+
+def _seconds(text: str) -> float:
+    from drivers.fields import duration
+
+    span = duration(0.1, 86_400)
+    amount = span.amount(text)
+    if amount is None or not span.low <= amount <= span.high:
+        raise argparse.ArgumentTypeError("allowed: 100ms to 1d, written like 500ms, 2s, 10min")
+    return amount
 
 
 def _add_spool(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,9 +122,23 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _poll(arguments: argparse.Namespace) -> int:
-    from agent.look import poll
+    from agent.poll import poll
 
-    return poll(arguments.config, arguments.instrument, sys.stdout)
+    is_watching = arguments.watch or arguments.every is not None
+    return poll(arguments.config, arguments.instrument, sys.stdout, is_watching=is_watching, every_s=arguments.every)
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from agent.recording import Wanted, record
+
+    wanted = Wanted(arguments.instrument, arguments.polls, arguments.every or 0.0, tuple(arguments.mask), arguments.out)
+    return record(arguments.config, wanted, sys.stdout)
+
+
+def _maintenance(arguments: argparse.Namespace) -> int:
+    from agent.maintenance import maintenance
+
+    return maintenance(arguments.config, arguments, sys.stdout)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: poll one instrument now, show the spool and the state of delivery."""
+"""Commands that look and change nothing: drivers, the spool, the state of delivery, who works on what."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import json
 import os
 from typing import IO, TYPE_CHECKING, Any
 
+from agent import works
 from agent.config import load
-from agent.lines import open_line
 from agent.message import Encoder
 from agent.spool import Reader, SpoolError, holder
 from agent.storage import Filling, days_left, written_per_day
 from agent.times import iso
 from drivers import catalogue
-from drivers.clock import monotonic_s, now
-from drivers.errors import DriverError, LineDown
+from drivers.clock import now
 from drivers.fields import did_you_mean
-from drivers.line import Timing
-from drivers.trace import written
-from drivers.transcript import sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,39 +22,9 @@ if TYPE_CHECKING:
 
     from agent.settings import Config
     from agent.spool import Stored
-    from drivers.sample import Channel, Sample
 
 RECENT = 2000
 """Records that `status` looks back over for the newest of each instrument."""
-
-
-def poll(directory: Path, name: str, out: IO[str]) -> int:
-    """Poll one instrument once, printing it as a transcript; gives the exit status."""
-    config = load(directory)
-    instrument = config.instruments.get(name)
-    if instrument is None:
-        print(f"no instrument {name!r}; there are: {_names(config)}{did_you_mean(name, config.instruments)}", file=out)
-        return 1
-    settings = config.lines[instrument.line]
-    if settings.kind in {"serial", "udp"} and (pid := holder(config.spool.path)):
-        print(f"line {settings.name} is held by the running stationd (process {pid}); stop it first", file=out)
-        return 1
-    line = open_line(settings, lambda direction, data: print(direction, written(data), file=out))
-    line.timing = Timing(instrument.timeout_s or settings.timeout_s, settings.silence_s + instrument.silence_s)
-    print(f"# captured {iso(now().wall_ms)}: {name}, driver {instrument.driver_name}, line {settings.name}", file=out)
-    print(f"#: framer {settings.framer}\n#: address {instrument.address}", file=out)
-    begin_s = monotonic_s()
-    try:
-        samples = instrument.driver.read(line, instrument.address)
-    except (DriverError, LineDown) as error:
-        _print_samples(getattr(error, "samples", ()), instrument.driver.channels, out)
-        print(f"! {type(error).__name__}\n# {error.reason}: {error}", file=out)
-        return 1
-    finally:
-        line.close()
-    _print_samples(samples, instrument.driver.channels, out)
-    print(f"# answered in {(monotonic_s() - begin_s) * 1000:.0f} ms", file=out)
-    return 0
 
 
 def drivers(directory: Path, name: str | None, out: IO[str]) -> int:
@@ -93,6 +59,8 @@ def status(directory: Path, out: IO[str]) -> int:
             newest[record["instrument"]] = record
     for name in config.instruments:
         _print_newest(name, newest.get(name), out)
+    for work in works.read(reader.noted(works.NOTE)):
+        print(works.described(work.portrait()), file=out)
     for problem in config.problems:
         print(problem, file=out)
     return 0 if pid else 1
@@ -185,14 +153,3 @@ def _print_newest(name: str, record: dict[str, Any] | None, out: IO[str]) -> Non
         for key, value in record["values"].items()
     )
     print(f"{name:12}  {age_s:.0f} s ago: {values}", file=out)
-
-
-def _print_samples(samples: Iterable[Sample], channels: tuple[Channel, ...], out: IO[str]) -> None:
-    known = {channel.name: channel for channel in channels}
-    for sample in samples:
-        channel = known[sample.channel]
-        print(f"{sample_line(sample)}   # {channel.parameter} {channel.unit}", file=out)
-
-
-def _names(config: Config) -> str:
-    return ", ".join(config.instruments) or "none"

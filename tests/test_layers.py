@@ -13,7 +13,22 @@ import agent.daemon
 status = open("/proc/self/status").read()
 print(json.dumps({"modules": sorted(sys.modules), "rss_mb": int(re.search(r"VmRSS:\\s+(\\d+)", status)[1]) / 1024}))
 """
-ONLY_FOR_OTHER_COMMANDS = {"rich", "amqtt", "jsonschema", "agent.demo", "agent.check", "agent.look", "agent.schemas"}
+ONLY_FOR_OTHER_COMMANDS = {
+    "rich",
+    "amqtt",
+    "jsonschema",
+    "agent.demo",
+    "agent.check",
+    "agent.look",
+    "agent.schemas",
+    "agent.poll",
+    "agent.by_hand",
+    "agent.recording",
+    "agent.masks",
+    "agent.maintenance",
+    "agent.control_client",
+    "drivers.transcript",
+}
 RSS_LIMIT_MB = 32
 
 
