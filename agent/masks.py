@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IDENTITY = re.compile(r"serial|(^|_)(sn|id|uid|imei|mac)(_|$)", re.IGNORECASE)
 """Names of channels and parameters whose values say which instrument it is."""
 LEAST_LENGTH, LEAST_NUMBER = 3, 1000
-"""Shorter texts and lower numbers are no serial numbers; they would be found everywhere."""
+"""Shorter texts, and lower numbers that nobody gave, are no serial numbers; they would be found everywhere."""
 SEARCH_S = 20.0
 _KEEPING = 300
 _HEX = b"0123456789ABCDEF"
@@ -37,15 +37,15 @@ class Secret(NamedTuple):
     forms: tuple[bytes, ...]
 
 
-def secret(text: str, framer: str) -> Secret | None:
+def secret(text: str, framer: str, *, is_given: bool) -> Secret | None:
     """Build what is looked for; None if the text is too short to be told from others."""
     text = text.strip()
-    if len(text) < LEAST_LENGTH or (text.isdigit() and int(text) < LEAST_NUMBER):
+    if len(text) < LEAST_LENGTH or (not is_given and text.isdigit() and int(text) < LEAST_NUMBER):
         return None
     plain = text.encode("latin-1", "replace")
     padded = plain + b" " * (len(plain) % 2)
     forms = [plain, _swapped(padded), _swapped(padded.replace(b" ", b"\0"))]
-    if text.isdigit() and int(text) < 1 << 64:
+    if text.isdigit() and LEAST_NUMBER <= int(text) < 1 << 64:
         forms += _numbers(int(text))
     if framer == "ascii":
         forms += [form.hex().upper().encode() for form in forms]

@@ -102,9 +102,8 @@ def _wrong(wanted: Wanted) -> str:
         return f"--polls {wanted.polls}: allowed: 1 to {POLLS_MOST}"
     if wanted.every_s > EVERY_MOST_S:
         return f"--every: {EVERY_MOST_S:g}s at most"
-    if short := [text for text in wanted.masks if masks.secret(text, "none") is None]:
-        least = f"{masks.LEAST_LENGTH} characters at least, a number from {masks.LEAST_NUMBER} on"
-        return f"--mask {short[0]}: allowed: {least}"
+    if short := [text for text in wanted.masks if masks.secret(text, "none", is_given=True) is None]:
+        return f"--mask {short[0]}: allowed: a text of {masks.LEAST_LENGTH} characters at least"
     return f"{wanted.file}: is there already" if wanted.file and wanted.file.exists() else ""
 
 
@@ -131,7 +130,9 @@ def _secrets(about: About, outcomes: Iterable[Outcome], given: Iterable[str]) ->
     }
     samples = [sample for outcome in outcomes for sample in (outcome.answer or outcome.samples)]
     values = [str(one.value) for one in samples if one.channel in named and isinstance(one.value, int | str)]
-    return [one for text in dict.fromkeys([*values, *given]) if (one := masks.secret(text, about.framer))]
+    found = [masks.secret(text, about.framer, is_given=False) for text in dict.fromkeys(values)]
+    told = [masks.secret(text, about.framer, is_given=True) for text in given]
+    return [one for one in (*found, *told) if one]
 
 
 def _entries(about: About, outcome: Outcome, number: int) -> tuple[list[Entry], int]:

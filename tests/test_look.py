@@ -103,12 +103,14 @@ def test_an_instrument_that_is_not_there_is_answered_with_those_that_are(look):
     assert text.count("rack") == 2  # also as what was probably meant
 
 
-def test_a_serial_line_that_the_daemon_holds_is_left_alone(look, daemon):
-    set_line(daemon, 'serial = "/dev/ttyS9"\nbaud = 9600\nframer = "rtu"')
+def test_a_line_that_a_daemon_without_a_socket_may_hold_is_left_alone(look, daemon, instrument):
     with Spool(daemon.spool):
         status, text = look("poll", "rack")
     assert status == 1
-    assert re.fullmatch(r"line rack is held by the running stationd \(process \d+\); stop it first\n", text)
+    assert re.fullmatch(
+        r"line rack may be held by the running stationd \(process \d+\), which .*: it has no .*\n", text
+    )
+    assert not instrument.peers
 
 
 # ---- run --trace
