@@ -16,7 +16,7 @@ from agent.works import Work
 from drivers import registry
 from drivers.errors import ConfigError, Refused
 from drivers.fields import Report, did_you_mean
-from drivers.line import Timing
+from drivers.line import Timing, late_s
 from drivers.modbus import Block, read_block
 from drivers.sample import Flag
 
@@ -119,7 +119,8 @@ class Answers:
         keeping = Timing(request["timeout"] or found.timeout_s or line.timeout_s, line.silence_s + found.silence_s)
         talk = _reading(found.driver, request["address"])
         check = _reads_only(line.framer) if found.speaks_modbus else None
-        return _polled(found.driver, self._done(poller, request["address"], Errand(talk, keeping, check)))
+        errand = Errand(talk, keeping, check)
+        return _polled(found.driver, self._done(poller, request["address"], errand, names_sender=found.speaks_modbus))
 
     def _read(self, request: dict[str, Any], _asker: Asker) -> Reply:
         poller, line = self._held(request["line"])
@@ -179,10 +180,15 @@ class Answers:
             raise Cannot("not_held", f"line {name} is not in use: no instrument on it is polled")
         return self._pollers[name], self._config.lines[name]
 
-    def _done(self, poller: Poller, address: int, errand: Errand) -> Outcome:
-        """Have an errand done; who answers the station quickly will do so again, anybody else may keep silent."""
-        costs_s = [one.cost_s for one in poller.instruments if one.address == address and not one.failures]
-        errand.expected_s = max(costs_s, default=0.0) or errand.expected_s
+    def _done(self, poller: Poller, address: int, errand: Errand, *, names_sender: bool = True) -> Outcome:
+        """Have an errand done. `names_sender`: its answers say who sends them, so that only he need be waited for.
+
+        Who answers the station quickly will do so again; anybody else may keep silent.
+        """
+        same = [one for one in poller.instruments if one.address == address]
+        errand.expected_s = max((one.cost_s for one in same if not one.failures), default=0.0) or errand.expected_s
+        if poller.line.framer != "tcp" and (same or not names_sender):
+            errand.late_s = late_s(errand.timing.timeout_s) + errand.timing.timeout_s
         poller.do(errand)
         outcome = errand.outcome(ROOM_S, poller.longest_poll_s)
         if outcome is None:

@@ -18,22 +18,31 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 2.0
 """An errand that finds no gap between two slots waits so long before it takes one that is too short."""
+GAPLESS_S = 8.0
+"""Only after so much more does it begin while a slot is overdue: then the line has no gaps at all."""
 
 
 class Errand:
-    """One conversation. `expected_s` is how long it will probably take; `check` is as in `converse`."""
+    """One conversation; `check` is as in `converse`.
+
+    `expected_s` is how long it will probably take, and `late_s` what the next slots lose if it fails, since they wait
+    until no late answer can come.
+    """
 
     def __init__(self, talk: Talk, timing: Timing, check: Callable[[bytes], None] | None = None) -> None:
         self.expected_s = timing.timeout_s
+        self.late_s = 0.0
         self.since_s = monotonic_s()
         self.is_dropped = self.has_begun = False
-        self._talk, self._timing, self._check = talk, timing, check
+        self.timing, self._talk, self._check = timing, talk, check
         self._outcome: SimpleQueue[Outcome] = SimpleQueue()
 
     def do(self, line: Line) -> None:
         """Hold the conversation, on the thread of the line."""
         self.has_begun = True
-        self._outcome.put(converse(line, self._timing, self._talk, self._check))
+        outcome = converse(line, self.timing, self._talk, self._check)
+        self.late_s = self.late_s if outcome.error else 0.0
+        self._outcome.put(outcome)
 
     def outcome(self, room_s: float, most_s: float) -> Outcome | None:
         """Wait for what came of it, on any other thread; None if it found no room on the line in `room_s`."""
@@ -70,10 +79,11 @@ class Errands:
         self.waiting.popleft()
         errand.do(line)
         end_s = monotonic_s()
-        over_s = end_s - begin_s - max(free_s, 0.0)
-        if over_s > 0:
+        over_s = max(end_s - begin_s - max(free_s, 0.0), 0.0) + errand.late_s
+        if over_s:
             self._again_s = end_s + over_s / SHARE
         return True
 
     def _has_room(self, errand: Errand, free_s: float, now_s: float) -> bool:
-        return errand.expected_s <= free_s or now_s >= max(self._again_s, errand.since_s + PATIENCE_S)
+        waits_until_s = max(self._again_s, errand.since_s + PATIENCE_S)
+        return errand.expected_s <= free_s or now_s >= waits_until_s + (0.0 if free_s > 0 else GAPLESS_S)

@@ -222,7 +222,7 @@ class Line:
         """Keep the answer that did not come, or not whole, from being taken for a later one."""
         self._last_s = self._now_s()
         if self.framer != "tcp":
-            self._doubt[sender] = self._last_s + max(LATE_TIMEOUTS * timeout_s, LATE_LEAST_S)
+            self._doubt[sender] = self._last_s + late_s(timeout_s)
 
     def _settle(self, sender: int) -> None:
         """Wait until the line has been silent for as long as it must and nothing late can come; drop what does."""
@@ -262,6 +262,11 @@ class Line:
         if data and self.trace:
             self.trace("<", data)
         return bool(data)
+
+
+def late_s(timeout_s: float) -> float:
+    """Say for how long after its timeout an answer may still come."""
+    return max(LATE_TIMEOUTS * timeout_s, LATE_LEAST_S)
 
 
 def exactly(length: int) -> Complete:
