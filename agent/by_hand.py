@@ -143,10 +143,11 @@ class Either:
 
 
 def unknown(config: Config, name: str) -> str:
-    """Say that there is no such instrument, and what is wrong with its file if there is one."""
-    wrong = [str(problem) for problem in config.problems if problem.file.stem == name]
+    """Say that there is no such instrument, and what is wrong with the files if it has one."""
     there = ", ".join(config.instruments) or "none"
     near = did_you_mean(name, config.instruments)
+    has_file = (config.directory / "instruments" / f"{name}.toml").exists()
+    wrong = [str(problem) for problem in config.problems] if has_file else []
     return "\n".join([f"no instrument {name!r}; there are: {there}{near}", *wrong])
 
 

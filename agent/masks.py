@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import cycle, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.checksum import crc16, sum8
@@ -87,16 +88,16 @@ def _replaced(data: bytes, found: Sequence[Span], framer: str, fits: Callable[[b
 
 
 def _candidates(data: bytes, found: Sequence[Span], framer: str) -> Iterator[bytes]:
-    """Give data with other bytes in these places, without an end."""
+    """Give data with other bytes in these places, without an end; letters before a number may have to stay."""
     texts = {data[begin:end] for begin, end in found}
     for fill in b"X0\0":
         yield _laid(data, found, {text: bytes([fill]) * len(text) for text in texts})
     dice = random.Random(0)  # noqa: S311  guards no secret: what is replaced is gone
-    sorts = (_HEX,) if framer == "ascii" else _SORTS
-    for shift in (_keep_sum, _keep_xor):
+    choices = ((_HEX,),) if framer == "ascii" else (_SORTS[:1], _SORTS)
+    for shift, sorts in product((_keep_sum, _keep_xor), choices):
         for _ in range(_KEEPING):
             yield _laid(data, found, {text: _shifted(text, shift, sorts, dice) for text in texts})
-    while True:
+    for sorts in cycle(choices):
         yield _laid(data, found, {text: _any(text, sorts, dice) for text in texts})
 
 

@@ -15,6 +15,7 @@ from agent import masks
 from agent.by_hand import Cannot, Either
 from agent.config import load
 from agent.poll import head, ticks
+from agent.toml_value import toml_value
 from drivers import registry
 from drivers.errors import DriverError, LineDown
 from drivers.line import Line
@@ -84,6 +85,7 @@ def record(directory: Path, wanted: Wanted, out: IO[str]) -> int:
 def transcript(about: About, outcomes: Sequence[Outcome], given: Sequence[str], site: Path) -> tuple[str, list[str]]:
     """Write a transcript that plays and holds no secret, and what is to be said about it. Raises NotRecordable."""
     secrets = _secrets(about, outcomes, given)
+    _check_requests(about, outcomes, secrets)
     polls: list[Recorded] = []
     number = 0
     for place, outcome in enumerate(outcomes, 1):
@@ -213,31 +215,41 @@ def _masked(taught: Taught, about: About, recorded: Recorded, secrets: Sequence[
     """Mask each answer in turn, so that everything that is no secret reads as before."""
     for place, entry in enumerate(recorded.entries):
         if entry.mark == "<" and (found := masks.spans(entry.data, secrets)):
-            answered = partial(_answered, taught, about, recorded, place)
-            fits = partial(_is_like, answered, recorded, secrets)
-            recorded = answered(masks.masked(entry.data, found, about.framer, fits)) or recorded
+            fitting = _Fitting(taught, about, recorded, place, secrets)
+            masks.masked(entry.data, found, about.framer, fitting.fits)
+            recorded = fitting.recorded
     return recorded
 
 
-def _answered(taught: Taught, about: About, recorded: Recorded, place: int, data: bytes) -> Recorded | None:
-    """Play a poll with another answer in this place."""
-    entries = list(recorded.entries)
-    entries[place] = entries[place]._replace(data=data)
-    return _play(taught(), about, entries)
+class _Fitting:
+    """Tries other bytes in place of one answer; `recorded` is the poll with the last ones that fitted."""
 
+    def __init__(self, taught: Taught, about: About, recorded: Recorded, place: int, secrets: Sequence[Secret]) -> None:
+        self.recorded = recorded
+        self._taught, self._about, self._place, self._secrets = taught, about, place, secrets
+        self._driver = taught()
 
-def _is_like(
-    answered: Callable[[bytes], Recorded | None], before: Recorded, secrets: Sequence[Secret], data: bytes
-) -> bool:
-    """Say whether with this answer only values that have a secret in them differ."""
-    played = answered(data)
-    if played is None or played.error != before.error or len(played.samples) != len(before.samples):
-        return False
-    return all(
-        (one.channel, one.flags) == (other.channel, other.flags)
-        and (one.value == other.value or any(secret.text in str(other.value) for secret in secrets))
-        for one, other in zip(played.samples, before.samples, strict=True)
-    )
+    def fits(self, data: bytes) -> bool:
+        """Say whether the driver reads all but the secrets as before; only a failed read leaves it as it was."""
+        entries = list(self.recorded.entries)
+        entries[self._place] = entries[self._place]._replace(data=data)
+        played = _play(self._driver, self._about, entries)
+        if played is None or played.error != self.recorded.error:
+            return False
+        self._driver = self._taught()
+        if not self._is_like(played):
+            return False
+        self.recorded = played
+        return True
+
+    def _is_like(self, played: Recorded) -> bool:
+        if len(played.samples) != len(self.recorded.samples):
+            return False
+        return all(
+            (one.channel, one.flags) == (other.channel, other.flags)
+            and (one.value == other.value or any(secret.text in str(other.value) for secret in self._secrets))
+            for one, other in zip(played.samples, self.recorded.samples, strict=True)
+        )
 
 
 def _text(about: About, at_ms: int, polls: Iterable[Recorded], *, is_masked: bool) -> list[str]:
@@ -257,6 +269,15 @@ def _text(about: About, at_ms: int, polls: Iterable[Recorded], *, is_masked: boo
     return text
 
 
+def _check_requests(about: About, outcomes: Iterable[Outcome], secrets: Iterable[Secret]) -> None:
+    """Find out early what can never be masked: what the driver itself says. Raises NotRecordable."""
+    sent = b"\n".join(bytes_of(line[2:]) for one in outcomes for line in one.trace if line.startswith(">"))
+    options = toml_value(dict(about.options))
+    for secret in secrets:
+        if secret.text.encode("latin-1", "replace").lower() in sent.lower() or secret.text in options:
+            raise NotRecordable(f"{secret.text} cannot be masked: it stands in a request, or in the options")
+
+
 def _check(text: str, about: About, secrets: Iterable[Secret], site: Path) -> None:
     """Hold the whole text against what is promised: it plays, and has no secret in it. Raises NotRecordable."""
     case = Transcript(text)
@@ -264,10 +285,8 @@ def _check(text: str, about: About, secrets: Iterable[Secret], site: Path) -> No
     for secret in secrets:
         plain = secret.text.lower()
         if plain in text.lower() or plain.encode("latin-1", "replace") in answers.lower():
-            raise NotRecordable(
-                f"{secret.text} cannot be masked: it stands in a request, in the options or in a measured value, or no "
-                "replacement has the same checksum; nothing was written"
-            )
+            why = "it stands in a measured value too, or nothing was found that the driver takes in its place"
+            raise NotRecordable(f"{secret.text} cannot be masked: {why}; nothing was written")
     driver = registry.load(about.driver, case.options, site)
     for number, poll in enumerate(case.polls, 1):
         played = _play(driver, about, poll.entries)
