@@ -131,7 +131,7 @@ class _Client:
     def send(self, reply: Reply) -> None:
         """Send a reply. Raises OSError if it is not taken."""
         self._connection.settimeout(PIECE_S)
-        self._connection.sendall(json.dumps(reply, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self._connection.sendall(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
 
 
 def _clear(path: Path) -> None:

@@ -12,6 +12,7 @@ from agent.control_requests import parse
 from agent.conversation import listed
 from agent.errands import Errand
 from agent.lines import timing
+from agent.poller import TIMEOUTS_A_POLL
 from agent.works import Work
 from drivers import registry
 from drivers.errors import ConfigError, Refused
@@ -33,6 +34,8 @@ Reply = dict[str, Any]
 
 ROOM_S = 60.0
 """An errand that found no room on the line for so long is given up."""
+TIMEOUT_MOST_S = 8.0
+"""No errand waits longer for an answer, unless an instrument of the line does: its thread would seem to be stuck."""
 DISK_S = 10.0
 """A note is on disk within the commit interval and this."""
 _FUNCTION_PLACE = {"tcp": slice(7, 8), "rtu": slice(1, 2), "ascii": slice(3, 5)}
@@ -189,8 +192,10 @@ class Answers:
         errand.expected_s = max((one.cost_s for one in same if not one.failures), default=0.0) or errand.expected_s
         if poller.line.framer != "tcp" and (same or not names_sender):
             errand.late_s = late_s(errand.timing.timeout_s) + errand.timing.timeout_s
+        timeout_s = max(TIMEOUT_MOST_S, poller.longest_poll_s / TIMEOUTS_A_POLL)
+        errand.timing = errand.timing._replace(timeout_s=min(errand.timing.timeout_s, timeout_s))
         poller.do(errand)
-        outcome = errand.outcome(ROOM_S, poller.longest_poll_s)
+        outcome = errand.outcome(ROOM_S, timeout_s * TIMEOUTS_A_POLL)
         if outcome is None:
             raise Cannot("no_room", f"line {poller.line.name} had no room between its slots for {ROOM_S:g} s")
         return outcome

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REQUEST_BYTES = 8192
 _NAME = Text(NAME, "a name of letters, digits, '.', '_' and '-'")
-_ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}")
+_ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}")
 _INSTRUMENT = Key("instrument", _NAME, doc="name of the instrument")
 _LINE = Key("line", _NAME, doc="a line that the daemon holds")
 _ADDRESS = Key("address", Integer(0, 65_535), 1, doc="the instrument's number on the line")

@@ -22,9 +22,11 @@ from waiting import until
 from agent.cli import main
 from agent.config import load
 from agent.control_answers import Answers, Asker
+from agent.conversation import Outcome
 from agent.lines import open_line
 from agent.poller import Poller
 from agent.say import Say
+from agent.station import STUCK_S
 from agent.works import Works
 from drivers import registry
 from drivers.fields import Table
@@ -244,6 +246,26 @@ def test_a_result_that_a_poll_by_hand_saw_is_still_new_to_the_station(monkeypatc
     poller.stop()
     thread.join(5)
     server.close()
+
+
+def test_a_file_that_asks_for_a_very_long_timeout_does_not_make_its_line_seem_stuck(station):
+    """Ten of them must fit into the time after which the watchdog bites."""
+    daemon = station()
+    config = load(daemon.folder)
+    daemon.instrument("rack", 'driver = "peer"\nline = "rack"\ninterval = "1h"\ntimeout = "60s"\n')
+    done = []
+
+    class Line(Poller):
+        def do(self, errand):
+            done.append(errand.timing.timeout_s)
+            errand._outcome.put(Outcome(0, 0.0, (), answer=[]))
+
+    settings = config.lines["rack"]
+    poller = Line(open_line(settings), settings, list(config.instruments.values()), done.append, None, Say())
+    answers = Answers(config, [poller], Works(lambda *words: None, "", None))
+    ask = json.dumps({"do": "poll", "instrument": "rack"}).encode()
+    assert answers.answer(ask, Asker("li", is_sure=True))["samples"] == []
+    assert 10 * done[0] <= STUCK_S
 
 
 # ---- works

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 from asking import Asking
 from daemons import Daemon
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from instrument_peers import TcpInstrument
 from waiting import until
 
 from agent import control
+from agent.commands import NotValid
 from agent.control import CLIENTS_MOST
 from agent.control_answers import _reads_only
 from agent.control_requests import REQUEST_BYTES, REQUESTS, parse
@@ -164,6 +167,9 @@ WRONG = [
     (b'{"do": "begin_work", "instrument": "rack", "flag": "maintenance", "for": "31d", "why": "x"}', "for"),
     (b'{"do": "begin_work", "instrument": "rack", "flag": "maintenance", "for": "1h", "why": "a\\nb"}', "why"),
     (b'{"do": "begin_work", "instrument": "rack", "flag": "maintenance", "for": "1h", "why": ""}', "why"),
+    (b'{"do": "begin_work", "instrument": "rack", "flag": "maintenance", "for": "1h", "why": "\\ud800"}', "why"),
+    (b'{"do": "try", "line": "rack", "driver": "\\ud800", "options": {"\\udfff": "\\ud800"}}', "driver"),
+    (b'{"do": "\\ud800"}', "do: allowed"),
 ]
 
 
@@ -191,6 +197,27 @@ def test_names_that_there_are_not_are_answered_with_those_that_there_are(daemon,
     ):
         reply = client.ask(**request)
         assert (reply["error"], reply["text"].partition("there are: ")[2]) == (word, "rack; did you mean rack?")
+
+
+WORDS = st.sampled_from([*REQUESTS, "rack", "maintenance", "1h", "teledyne_t400", "holding", "\ud800", ""])
+VALUES = st.recursive(
+    WORDS | st.integers() | st.floats() | st.booleans() | st.none() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2),
+    max_leaves=4,
+)
+KEYS = sorted({key for table in REQUESTS.values() for key in table.keys} | {"x"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(list(REQUESTS)), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=7))
+def test_whatever_is_asked_is_checked_or_refused(word, request):
+    """Nothing but NotValid is ever raised, and what is checked has every key."""
+    try:
+        checked = parse(json.dumps({"do": word} | request).encode())
+    except NotValid as error:
+        json.dumps(str(error)).encode()
+    else:
+        assert checked.keys() == REQUESTS[checked["do"]].keys.keys()
 
 
 def test_a_request_that_is_too_long_ends_the_connection_with_a_word(daemon, connect):
