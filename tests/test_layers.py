@@ -24,6 +24,7 @@ ONLY_FOR_OTHER_COMMANDS = {
     "agent.poll",
     "agent.by_hand",
     "agent.recording",
+    "agent.playback",
     "agent.masks",
     "agent.maintenance",
     "agent.control_client",

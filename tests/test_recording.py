@@ -11,7 +11,7 @@ from daemons import Daemon
 from instrument_peers import PtyInstrument, TcpInstrument, framed, unframed
 from playing_peer import PlayingInstrument
 
-from agent import masks, recording
+from agent import masks, playback, recording
 from agent.by_hand import About
 from agent.cli import main
 from agent.conversation import Outcome
@@ -344,9 +344,7 @@ def test_channels_of_other_names_are_not(name):
 
 
 def test_long_numbers_in_text_that_are_no_values_are_named():
-    poll = recording.Recorded(
-        (transcript_entry(b"MODEL 9 SN 0012345678 v 1.20000 77777\r"),), (Sample("a", 77777),), ""
-    )
+    poll = playback.Recorded((transcript_entry(b"MODEL 9 SN 0012345678 v 1.20000 77777\r"),), (Sample("a", 77777),), "")
     (remark,) = recording._remarks([poll])
     assert remark.endswith(": 0012345678")
 
