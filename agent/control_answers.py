@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from agent.conversation import Outcome
+    from agent.polled import Polled
     from agent.poller import Poller
     from agent.settings import Config, InstrumentSettings, LineSettings
     from agent.works import Works
@@ -36,6 +37,8 @@ ROOM_S = 60.0
 """An errand that found no room on the line for so long is given up."""
 TIMEOUT_MOST_S = 8.0
 """No errand waits longer for an answer, unless an instrument of the line does: its thread would seem to be stuck."""
+PATIENCE_MOST_S = 60.0
+OVERHEAR_MOST_S = 400.0
 DISK_S = 10.0
 """A note is on disk within the commit interval and this."""
 _FUNCTION_PLACE = {"tcp": slice(7, 8), "rtu": slice(1, 2), "ascii": slice(3, 5)}
@@ -93,15 +96,36 @@ class Answers:
     def _poll(self, request: dict[str, Any], asker: Asker) -> Reply:
         """Poll with another driver than the station's, which thus misses no result; files count as they are now."""
         name = request["instrument"]
+        if polled := self._talker(name):
+            return self._overhear(polled)
         if asker.instrument is None or asker.instrument.name != name:
             asker.instrument = self._instrument(name)
         instrument = asker.instrument
         poller, line = self._held(instrument.line)
-        keeping = timing(instrument, line)
-        talk = _reading(instrument.driver, instrument.address)
-        outcome = self._done(poller, instrument.address, Errand(talk, keeping))
-        about = {
-            "instrument": name,
+        errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line))
+        _check_patience(instrument.driver, poller)
+        return self._about(instrument) | _polled(instrument.driver, self._done(poller, instrument.address, errand))
+
+    def _talker(self, name: str) -> Polled | None:
+        """Find an instrument that talks unasked: what it says to one the station would miss."""
+        all_polled = (one for poller in self._pollers.values() for one in poller.instruments)
+        return next((one for one in all_polled if one.name == name and getattr(one.driver, "unsolicited", False)), None)
+
+    def _overhear(self, polled: Polled) -> Reply:
+        instrument = self._config.instruments[polled.name]
+        poller, _ = self._held(instrument.line)
+        errand = Errand(_reading(polled.driver, polled.address), polled.timing)
+        errand.overhears = polled
+        poller.do(errand)
+        most_s = min(polled.schedule.interval_s, OVERHEAR_MOST_S) + poller.longest_poll_s
+        if (outcome := errand.outcome(most_s, 0.0)) is None:
+            raise Cannot("no_room", f"{polled.name} talks unasked, and was not listened to for {most_s:.0f} s")
+        return self._about(instrument) | _polled(polled.driver, outcome)
+
+    def _about(self, instrument: InstrumentSettings) -> Reply:
+        line = self._config.lines[instrument.line]
+        return {
+            "instrument": instrument.name,
             "driver": instrument.driver_name,
             "line": instrument.line,
             "framer": line.framer,
@@ -109,7 +133,6 @@ class Answers:
             "address": instrument.address,
             "options": instrument.options,
         }
-        return about | _polled(instrument.driver, outcome)
 
     def _try(self, request: dict[str, Any], _asker: Asker) -> Reply:
         poller, line = self._held(request["line"])
@@ -123,6 +146,7 @@ class Answers:
         talk = _reading(found.driver, request["address"])
         check = _reads_only(line.framer) if found.speaks_modbus else None
         errand = Errand(talk, keeping, check)
+        _check_patience(found.driver, poller)
         return _polled(found.driver, self._done(poller, request["address"], errand, names_sender=found.speaks_modbus))
 
     def _read(self, request: dict[str, Any], _asker: Asker) -> Reply:
@@ -192,10 +216,10 @@ class Answers:
         errand.expected_s = max((one.cost_s for one in same if not one.failures), default=0.0) or errand.expected_s
         if poller.line.framer != "tcp" and (same or not names_sender):
             errand.late_s = late_s(errand.timing.timeout_s) + errand.timing.timeout_s
-        timeout_s = max(TIMEOUT_MOST_S, poller.longest_poll_s / TIMEOUTS_A_POLL)
+        timeout_s = max(TIMEOUT_MOST_S, *(one.timing.timeout_s for one in poller.instruments))
         errand.timing = errand.timing._replace(timeout_s=min(errand.timing.timeout_s, timeout_s))
         poller.do(errand)
-        outcome = errand.outcome(ROOM_S, timeout_s * TIMEOUTS_A_POLL)
+        outcome = errand.outcome(ROOM_S, timeout_s * TIMEOUTS_A_POLL + poller.longest_poll_s)
         if outcome is None:
             raise Cannot("no_room", f"line {poller.line.name} had no room between its slots for {ROOM_S:g} s")
         return outcome
@@ -208,6 +232,13 @@ class Answers:
 
 def _reading(driver: Driver, address: int) -> Callable[..., Any]:
     return lambda line: driver.read(line, address)
+
+
+def _check_patience(driver: Driver, poller: Poller) -> None:
+    """Refuse what could occupy a line for longer than its own instruments do; the watchdog would bite."""
+    patience_s = getattr(driver, "patience_s", 0.0)
+    if patience_s > max(PATIENCE_MOST_S, poller.longest_poll_s):
+        raise Cannot("no_room", f"its driver may wait for {patience_s:g} s, longer than line {poller.line.name} bears")
 
 
 def _told(outcome: Outcome) -> Reply:

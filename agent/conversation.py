@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
     error: str = ""
     reason: str = ""
     text: str = ""
+    raised: DriverError | LineDown | None = None
 
 
 def converse(line: Line, timing: Timing, talk: Talk, check: Callable[[bytes], None] | None = None) -> Outcome:
@@ -54,7 +55,8 @@ def converse(line: Line, timing: Timing, talk: Talk, check: Callable[[bytes], No
     if failed is None:
         return outcome
     samples = failed.samples if isinstance(failed, DriverError) else ()
-    return outcome._replace(samples=samples, error=type(failed).__name__, reason=failed.reason, text=str(failed))
+    name = type(failed).__name__
+    return outcome._replace(samples=samples, error=name, reason=failed.reason, text=str(failed), raised=failed)
 
 
 class _Kept:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.conversation import Outcome, Talk
+    from agent.polled import Polled
     from drivers.line import Line, Timing
 
 PATIENCE_S = 2.0
@@ -26,12 +27,13 @@ class Errand:
     """One conversation; `check` is as in `converse`.
 
     `expected_s` is how long it will probably take, and `late_s` what the next slots lose if it fails, since they wait
-    until no late answer can come.
+    until no late answer can come. With `overhears` it asks nothing, and is told what this instrument says in its slot.
     """
 
     def __init__(self, talk: Talk, timing: Timing, check: Callable[[bytes], None] | None = None) -> None:
         self.expected_s = timing.timeout_s
         self.late_s = 0.0
+        self.overhears: Polled | None = None
         self.since_s = monotonic_s()
         self.is_dropped = self.has_begun = False
         self.timing, self._talk, self._check = timing, talk, check
@@ -42,6 +44,10 @@ class Errand:
         self.has_begun = True
         outcome = converse(line, self.timing, self._talk, self._check)
         self.late_s = self.late_s if outcome.error else 0.0
+        self.tell(outcome)
+
+    def tell(self, outcome: Outcome) -> None:
+        """Hand over what came of it."""
         self._outcome.put(outcome)
 
     def outcome(self, room_s: float, most_s: float) -> Outcome | None:
@@ -66,6 +72,10 @@ class Errands:
     def __init__(self) -> None:
         self.waiting: deque[Errand] = deque()
         self._again_s = 0.0
+
+    def take(self, errand: Errand) -> None:
+        """Take one over: to be done, or to be told."""
+        (errand.overhears.overhearing if errand.overhears else self.waiting).append(errand)
 
     def turn(self, line: Line, free_s: float) -> bool:
         """Do an errand if the line has room for it; `free_s` is the time until the next slot. Says whether it did."""

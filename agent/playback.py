@@ -1,4 +1,4 @@
-"""Plays recorded polls back with their driver: does a transcript play, and what else could stand in its answers?"""
+"""Plays recorded polls back with their driver: to know that a transcript plays, and what may stand in its answers."""
 
 from __future__ import annotations
 

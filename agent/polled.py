@@ -10,6 +10,7 @@ from agent.record import outage
 from agent.schedule import Schedule
 
 if TYPE_CHECKING:
+    from agent.errands import Errand
     from agent.record import Record
     from agent.settings import InstrumentSettings, LineSettings
     from drivers.clock import Moment
@@ -43,6 +44,8 @@ class Polled:
         self.last_error = ""
         self.cost_s = 0.0
         """How long the newest poll that was answered took."""
+        self.overhearing: list[Errand] = []
+        """Who wants to be told what comes of the next poll."""
         self.work: Flag | None = None
         """What its samples are flagged with while somebody works on it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from agent.conversation import converse
 from agent.errands import Errands
 from agent.polled import Polled
 from agent.record import measured, unanswered
@@ -75,7 +76,7 @@ class Poller:
                 errand = self._inbox.get(timeout=min(max(wait_s, 0.0), TURN_S))
                 if errand is None:
                     break
-                self._errands.waiting.append(errand)
+                self._errands.take(errand)
             except Empty:
                 if wait_s <= TURN_S:
                     self._slot(due)
@@ -101,7 +102,7 @@ class Poller:
         self.line.timing = polled.timing
         begin, begin_s = now(), monotonic_s()
         try:
-            samples = polled.driver.read(self.line, polled.address)
+            samples = self._read(polled) if polled.overhearing else polled.driver.read(self.line, polled.address)
         except DriverError as error:
             cost_s = 0.0 if self._listens_alone(polled) else monotonic_s() - begin_s
             self._failed(polled, error, begin, cost_s)
@@ -113,6 +114,17 @@ class Poller:
             moment = end if getattr(polled.driver, "unsolicited", False) else between(begin, end)
             self._put(measured(polled.name, self._chosen(polled, samples), moment))
             self._answered(polled, monotonic_s() - begin_s)
+
+    def _read(self, polled: Polled) -> Sequence[Sample]:
+        """Read while others listen."""
+        outcome = converse(self.line, polled.timing, lambda line: polled.driver.read(line, polled.address))
+        for errand in polled.overhearing:
+            errand.tell(outcome)
+        polled.overhearing = []
+        if outcome.raised:
+            raise outcome.raised
+        samples: Sequence[Sample] = outcome.answer
+        return samples
 
     def _listens_alone(self, polled: Polled) -> bool:
         """Say whether waiting in vain costs nobody anything: it talks unasked, on a line of its own."""

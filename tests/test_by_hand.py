@@ -1,5 +1,6 @@
 """What a technician does beside the running daemon: polls by hand, and the word that he works on an instrument."""
 
+import contextlib
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from agent.say import Say
 from agent.station import STUCK_S
 from agent.works import Works
 from drivers import registry
+from drivers.checksum import xor8
 from drivers.fields import Table
 from drivers.line import exactly
 from drivers.sample import Channel, Sample
@@ -246,6 +248,36 @@ def test_a_result_that_a_poll_by_hand_saw_is_still_new_to_the_station(monkeypatc
     poller.stop()
     thread.join(5)
     server.close()
+
+
+def test_an_instrument_that_talks_unasked_is_overheard_and_the_station_misses_nothing(station):
+    """Each message becomes one record, while somebody polls by hand as fast as he can."""
+    server = socket.create_server(("127.0.0.1", 0))
+    daemon = station(lines={"mast": f'tcp = "127.0.0.1:{server.getsockname()[1]}"\nframer = "none"'})
+    daemon.instrument("mast", 'driver = "gill_windsonic"\nline = "mast"\ninterval = "500ms"\n')
+    said = []
+
+    def talk():
+        connection, _ = server.accept()
+        with contextlib.suppress(OSError):  # it has heard enough
+            while True:
+                text = f"Q,{len(said) % 360:03d},002.74,M,00,".encode()
+                connection.sendall(b"\x02%s\x03%02X\r\n" % (text, xor8(text)))
+                said.append(len(said) % 360)
+                threading.Event().wait(0.8)  # slower than the slots: the station always listens
+
+    threading.Thread(target=talk, daemon=True).start()
+    daemon.start()
+    until(lambda: len(said) > 2)
+    results = [daemon.command("poll", "mast").stdout for _ in range(4)]
+    heard = [Transcript(text).polls[0].samples[0].value for text in results]
+    assert heard == sorted(set(heard))
+    until(lambda: len(raw(daemon)) > heard[-1] + 1, 20)
+    daemon.stop()
+    server.close()
+    stored = [int(record["values"]["wind_direction"]) for record in raw(daemon) if "error" not in record]
+    assert stored == list(range(stored[0], stored[0] + len(stored)))
+    assert set(heard) <= set(stored)
 
 
 def test_a_file_that_asks_for_a_very_long_timeout_does_not_make_its_line_seem_stuck(station):

@@ -225,3 +225,37 @@ def test_the_flag_of_a_work_is_added_to_every_sample_and_the_worst_one_counts(si
     assert flags[-1] == set()
     assert all("flags" not in record for record in station.of(2))
     assert all(one <= other for one, other in pairwise(times(station, 1)))
+
+
+class Talker(TenRegisters):
+    """An instrument that talks unasked, as far as the agent knows."""
+
+    unsolicited = True
+
+
+def test_who_overhears_an_instrument_is_told_what_the_station_gets_and_asks_nothing(simulate):
+    station = simulate(2, drivers=[Talker(100), TenRegisters(200)])
+    (first, _) = station.poller.instruments
+    errands_ = [poll(1), poll(1)]
+    for errand in errands_:
+        errand.overhears = first
+    station.at(3.5, lambda: [station.poller._errands.take(errand) for errand in errands_])
+    station.run(8)
+    for errand in errands_:
+        outcome = errand.outcome(0, 0)
+        assert [sample.value for sample in outcome.answer] == list(range(100, 110))
+        assert [line[0] for line in outcome.trace] == [">", "<"]
+    assert len(station.of(1)) == len(station.of(2)) == 8
+    assert first.overhearing == []
+
+
+def test_what_is_overheard_fails_for_the_station_too(simulate):
+    station = simulate(1)
+    (first,) = station.poller.instruments
+    errand = poll(1)
+    errand.overhears = first
+    station.poller._errands.take(errand)
+    station.set(1, silent)
+    station.run(1)
+    assert errand.outcome(0, 0).error == "NoAnswer"
+    assert station.of(1)[0]["error"] == "no_answer"
