@@ -7,15 +7,14 @@ be masked, so that it is known not to be there.
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from agent import masks, playback
+from agent import masks
 from agent.by_hand import Cannot, Either
 from agent.config import load
+from agent.playback import Before, masked, renumbered, tidied
 from agent.poll import head, ticks
 from agent.toml_value import toml_value
-from drivers import registry
 from drivers.errors import LineDown
 from drivers.trace import bytes_of, written
 from drivers.transcript import Entry, Transcript, sample_line
@@ -76,11 +75,11 @@ def transcript(about: About, outcomes: Sequence[Outcome], given: Sequence[str], 
     polls: list[Recorded] = []
     number = 0
     for place, outcome in enumerate(outcomes, 1):
-        taught = partial(playback.taught, about, site, tuple(polls))
+        before = Before(about, site, tuple(polls))
         entries, number = _entries(about, outcome, number)
-        if (recorded := playback.tidied(taught, about, entries, outcome)) is None:
+        if (recorded := tidied(before, entries, outcome)) is None:
             raise NotRecordable(f"poll {place} does not play as it was: noise before a request, or a late answer")
-        polls.append(playback.masked(taught, about, recorded, secrets))
+        polls.append(masked(before, recorded, secrets))
     text = "\n".join(_text(about, outcomes[0].at_ms, polls, is_masked=bool(secrets))) + "\n"
     _check(text, about, secrets, site)
     return text, _remarks(polls)
@@ -135,7 +134,7 @@ def _entries(about: About, outcome: Outcome, number: int) -> tuple[list[Entry], 
         if about.framer == "tcp" and entry.mark == ">":
             number += 1
             numbers[entry.data[:2]] = number.to_bytes(2, "big")
-        entries.append(entry._replace(data=playback.renumbered(entry.data, numbers)) if numbers else entry)
+        entries.append(entry._replace(data=renumbered(entry.data, numbers)) if numbers else entry)
     return entries, number
 
 
@@ -174,11 +173,13 @@ def _check(text: str, about: About, secrets: Iterable[Secret], site: Path) -> No
         if plain in text.lower() or plain.encode("latin-1", "replace") in answers.lower():
             why = "it stands in a measured value too, or nothing was found that the driver takes in its place"
             raise NotRecordable(f"{secret.text} cannot be masked: {why}; nothing was written")
-    driver = registry.load(about.driver, case.options, site)
+    before = Before(about._replace(options=case.options), site)
+    driver = before.driver()
     for number, poll in enumerate(case.polls, 1):
-        played = playback.play(driver, about, poll.entries)
+        played = before.play(driver, poll.entries)
         if played is None or (list(played.samples), played.error) != (poll.samples, poll.error):
             raise NotRecordable(f"poll {number} does not play as it was written down; nothing was written")
+        before = before._replace(polls=(*before.polls, played))
 
 
 def _remarks(polls: Iterable[Recorded]) -> list[str]:
