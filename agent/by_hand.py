@@ -100,6 +100,7 @@ class ThroughDaemon:
         try:
             return self._client.ask(do="poll", instrument=self._name)
         except Unreachable:
+            self._client.close()
             self._client = control_client.connect(self._spool)
             return self._client.ask(do="poll", instrument=self._name)
 

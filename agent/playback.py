@@ -60,7 +60,51 @@ class Before(NamedTuple):
             self._replace(polls=self.polls[:place]).play(driver, poll.entries)
         return driver
 
-    def masked(before: Before, recorded: Recorded, secrets: Sequence[Secret]) -> Recorded:
+    def play(self, driver: Driver, entries: Sequence[Entry]) -> Recorded | None:
+        """Read once more, from recorded bytes; None if it goes another way."""
+        port = TranscriptPort([*_ASKED, *entries] if self.was_asked else list(entries), "recording")
+        if self.was_asked:
+            port.write(b"")
+        line = Line("recording", port, framer=self.about.framer, now_s=port.now_s)
+        asked = next((entry.data for entry in entries if entry.mark == ">"), b"")
+        line.transaction = int.from_bytes(asked[:2], "big") - 1 if self.about.framer == "tcp" and asked else 0
+        try:
+            samples, error = driver.read(line, self.about.address), ""
+        except DriverError as failed:
+            samples, error = failed.samples, type(failed).__name__
+        except (LineDown, Mismatch):
+            return None
+        return None if port.left else Recorded(tuple(entries), tuple(samples), error)
+
+
+def tidied(before: Before, entries: list[Entry], outcome: Outcome) -> Recorded | None:
+    """Put each answer into one piece if it plays so, else leave it in its pieces; None if it does not play."""
+    expected = tuple(outcome.samples if outcome.answer is None else outcome.answer), outcome.error
+    joined = [_joined(mark, list(run)) for mark, run in groupby(entries, key=lambda entry: entry.mark)]
+    for shape in ([one for run in joined for one in run], entries):
+        tidy = _without_echo(shape) if before.about.echo == "local" else shape
+        played = before.play(before.driver(), tidy)
+        if played and played[1:] == expected:
+            return played
+    return None
+
+
+def _joined(mark: str, run: list[Entry]) -> list[Entry]:
+    return run if mark == ">" else [Entry("<", b"".join(entry.data for entry in run), 0)]
+
+
+def _without_echo(entries: Sequence[Entry]) -> list[Entry]:
+    """Leave out what the adapter heard of itself; a transcript's line has none."""
+    left, request = [], b""
+    for entry in entries:
+        data = entry.data.removeprefix(request) if entry.mark == "<" else entry.data
+        request = entry.data if entry.mark == ">" else b""
+        if data:
+            left.append(entry._replace(data=data))
+    return left
+
+
+def masked(before: Before, recorded: Recorded, secrets: Sequence[Secret]) -> Recorded:
     """Mask each answer in turn, so that everything that is no secret reads as before."""
     for place, entry in enumerate(recorded.entries):
         if entry.mark == "<" and (found := masks.spans(entry.data, secrets)):

@@ -31,13 +31,21 @@ def poll(directory: Path, name: str, out: IO[str], *, is_watching: bool = False,
             if not is_watching:
                 return 1 if outcome.error else 0
             for _ in ticks(every_s or config.instruments[name].interval_s):
-                about, outcome = by_hand.poll()
-                print("\n".join(["", f"# {iso(outcome.at_ms)}", *lines(about, outcome)]), file=out, flush=True)
+                print("\n".join(["", *_again(by_hand)]), file=out, flush=True)
         finally:
             by_hand.close()
     except Cannot as error:
         print(error, file=out)
     return 1
+
+
+def _again(by_hand: Either) -> list[str]:
+    """Poll once more; that it cannot be, since the daemon starts anew say, is no end of watching."""
+    try:
+        about, outcome = by_hand.poll()
+    except Cannot as error:
+        return [f"# {line}" for line in str(error).splitlines()]
+    return [f"# {iso(outcome.at_ms)}", *lines(about, outcome)]
 
 
 def ticks(every_s: float) -> Iterator[None]:
