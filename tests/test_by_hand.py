@@ -436,13 +436,23 @@ def as_another(uid, gid, *words):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_the_group_may_use_the_commands_and_nobody_else(instrument):
+@pytest.fixture
+def open_folder():
+    """Give a folder that everybody may enter, unlike those of the tests."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_the_group_may_use_the_commands_and_nobody_else(request, instrument, open_folder):
+    folder = open_folder
     (folder / "lib").mkdir(mode=0o750)
     rack = {"rack": f'tcp = "127.0.0.1:{instrument.port}"'}
-    daemon = Daemon(folder, 1, rack, spool=folder / "lib/spool.db").start()
+    daemon = Daemon(folder, 1, rack, spool=folder / "lib/spool.db")
+    request.addfinalizer(daemon.close)
+    daemon.start()
     words = ("--config", str(daemon.folder), "maintenance")
     group = (folder / "lib/spool.sock").stat().st_gid
     poll = ("--config", str(daemon.folder), "poll", "rack")
@@ -458,5 +468,3 @@ def test_the_group_may_use_the_commands_and_nobody_else(instrument):
     status, text = as_another(1, 1, *poll)
     assert status == 1
     assert "line rack may be held by the running stationd (process" in text
-    daemon.close()
-    shutil.rmtree(folder)
