@@ -74,13 +74,13 @@ class Grimm:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._needs_status = options["record"] == "interval"
-        self._patience_s = options["patience"] or _PATIENCE_S[options["record"]]
+        self.patience_s = options["patience"] or _PATIENCE_S[options["record"]]
         self.channels = (*_MASSES, _ERRORS) if self._needs_status else _MASSES
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Wait for the next mass line, with the P line that it belongs to."""
         del address  # the instrument talks unasked
-        answer = line.listen(self._complete, timeout_s=self._patience_s)
+        answer = line.listen(self._complete, timeout_s=self.patience_s)
         *before, mass = _lines(answer)
         errors = self._errors(before)
         flags = (Flag.FAULT,) if errors & _FAULTS else ()

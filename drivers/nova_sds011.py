@@ -60,7 +60,7 @@ class Sds011:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._id = options["sensor"]
-        self._patience_s = options["patience"]
+        self.patience_s = options["patience"]
         self.unsolicited = options["mode"] == "active"
         asked = b"\x04" + bytes(12) + bytes.fromhex(self._id)
         self._question = b"\xaa\xb4" + asked + bytes([sum8(asked), _END])
@@ -69,7 +69,7 @@ class Sds011:
         """Wait for the next frame, or ask for one."""
         del address  # the sensor has an id of its own
         if self.unsolicited:
-            answer = line.listen(_complete, timeout_s=self._patience_s)
+            answer = line.listen(_complete, timeout_s=self.patience_s)
         else:
             answer = line.ask(self._question, _complete)
         return self._samples(answer[-_LENGTH:])

@@ -110,7 +110,7 @@ class Fidas:
         wanted = options["values"]
         self._items = [item for item in ITEMS if wanted is None or item.name in wanted]
         self._has_status = options["status"] == "asked"
-        self._patience_s = options["patience"]
+        self.patience_s = options["patience"]
         self.unsolicited = options["mode"] == "stream"
         channels = [Channel(item.name, item.parameter, item.unit) for item in self._items]
         own = [Channel("operating_mode", "operating_mode", ""), Channel("status", "status_word", "")]
@@ -122,7 +122,7 @@ class Fidas:
         """Ask for the values, or wait for the next record; what else it has is passed over."""
         del address  # there is one unit at the other end
         if self.unsolicited:
-            answer = line.listen(_complete, timeout_s=self._patience_s)
+            answer = line.listen(_complete, timeout_s=self.patience_s)
         else:
             answer = line.ask(self._request, _complete)
         values = _values(answer)

@@ -100,7 +100,7 @@ class Plantower:
         if not self.unsolicited and not model.takes_commands:
             raise ValueError(f'a {options["model"]} takes no commands; allowed: mode = "active"')
         self.channels = model.channels
-        self._patience_s = options["patience"]
+        self.patience_s = options["patience"]
         self._numbers = struct.Struct(model.packing)
         self._start = _START + struct.pack(">H", self._numbers.size + 2)
         self._length = len(self._start) + self._numbers.size + 2
@@ -110,7 +110,7 @@ class Plantower:
         del address  # there is one sensor at the other end
         complete = _frame(self._start, self._length)
         if self.unsolicited:
-            frame = line.listen(complete, timeout_s=self._patience_s)
+            frame = line.listen(complete, timeout_s=self.patience_s)
         else:
             line.ask(_BE_PASSIVE, _frame(_IS_PASSIVE, len(_IS_PASSIVE)))
             frame = line.ask(_READ, complete)
