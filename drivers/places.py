@@ -54,7 +54,8 @@ class Status(NamedTuple):
     """Registers or inputs that say how an instrument or some of its channels (None: all) are.
 
     A flag holds while its bit is set, while its bit is clear, or while the whole number has its value. Where some
-    values are `good`, one that is neither among them nor in `values` is a fault.
+    values are `good` or `absent`, one that is neither good nor in `values` is a fault. While it is `absent`, what
+    stands in the place of the channel's value is none.
     """
 
     place: Place
@@ -63,6 +64,7 @@ class Status(NamedTuple):
     values: Mapping[int, Flag]
     channels: frozenset[str] | None = None
     good: frozenset[int] = frozenset()
+    absent: frozenset[int] = frozenset()
 
     def flags(self, raw: int | None) -> list[Flag]:
         """Give the flags that hold; a status that is no number (NaN) is a fault."""
@@ -72,7 +74,8 @@ class Status(NamedTuple):
         held += [flag for bit, flag in self.clear_bits.items() if not raw >> bit & 1]
         if raw in self.values:
             return [*held, self.values[raw]]
-        return [*held, Flag.FAULT] if self.good and raw not in self.good else held
+        is_fault = raw not in self.good if self.good else raw in self.absent
+        return [*held, Flag.FAULT] if is_fault else held
 
 
 class Profile(NamedTuple):

@@ -60,6 +60,7 @@ _OWN_STATUS = (
     Key("clear_bits", _BITS, {}, doc="flags that hold while their bit is 0"),
     Key("values", MapOf(re.compile(r"\d{1,19}"), "a whole number", _FLAG, int), {}, doc="flags by value"),
     Key("good", _WHOLES, (), doc="values without a flag; any other, unless values has it, is a fault"),
+    Key("absent", _WHOLES, (), doc="values with which a channel has no value, whatever its register holds"),
 )
 _CHANNELS = fields.ListOf(fields.Text(), least=1, is_set=True)
 _STATUS = Table(*_OWN_STATUS, Key("channels", _CHANNELS, None, doc="the channels it is about; default: all"))

@@ -201,10 +201,10 @@ class Entries:
     def _status(self, path: Path_, entry: Entry) -> Status | None:
         table = self._table(path, entry)
         flags = [entry["bits"], entry["clear_bits"], entry["values"]]
-        good = entry["good"]
-        if table is None or None in flags or good is None or None in (*good, entry["format"], entry["order"]):
+        good, absent = entry["good"], entry["absent"]
+        if table is None or None in (*flags, good, absent) or None in (*good, *absent, entry["format"], entry["order"]):
             return None
-        if not any(flags) and not good:
+        if not any(flags) and not good and not absent:
             self._report.add(path, "", "flags nothing; expected bits, clear_bits, values or good")
         number = Number(entry["format"], mask=entry["mask"] or 0)
         most = MOST_BITS if table in BIT_TABLES else 16 * number.registers
@@ -215,16 +215,19 @@ class Entries:
         if place is None:
             return None
         bits_set, bits_clear, values = map(_flags, flags)
-        return Status(place, bits_set, bits_clear, values, _names(entry.get("channels")), frozenset(good))
+        return Status(
+            place, bits_set, bits_clear, values, _names(entry.get("channels")), frozenset(good), frozenset(absent)
+        )
 
     def _status_keys_fit(self, path: Path_, entry: Entry, table: str) -> None:
-        for key in ("values", "good", "mask"):
+        for key in ("values", "good", "absent", "mask"):
             if table in BIT_TABLES and entry[key]:
                 self._report.add((*path, key), "", f"has no meaning for a {_SAID[table]}; use bits or clear_bits")
         if table not in BIT_TABLES:
             self._mask_fits(path, entry["mask"], entry["format"])
-        for value in set(entry["values"]).intersection(entry["good"]):
-            self._report.add((*path, "good"), value, "stands in values as well")
+        for key in ("values", "absent"):
+            for value in set(entry[key]).intersection(entry["good"]):
+                self._report.add((*path, "good"), value, f"stands in {key} as well")
         for key in ("bits", "clear_bits"):
             if entry["format"] == "float32" and entry[key]:
                 self._report.add((*path, key), "", "has no meaning for the format float32; use values")

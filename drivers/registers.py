@@ -113,18 +113,17 @@ class ProfileDriver:
         ]
         if not any(flags) and not self._has_ranges and None not in values and UNREAD not in values:
             return list(map(Sample, self._names, values, repeat(())))
-        return [self._sample(index, value, flags) for index, value in enumerate(values)]
+        return [self._sample(index, value, flags, states) for index, value in enumerate(values)]
 
-    def _sample(self, index: int, value: Any, flags: list[list[Flag]]) -> Sample:
+    def _sample(self, index: int, value: Any, flags: list[list[Flag]], states: list[Any]) -> Sample:
         name = self._names[index]
         if value is UNREAD:
             return Sample(name, None, (Flag.NO_COMM,))
-        held = {
-            flag
-            for status, of_status in zip(self._statuses, flags, strict=True)
-            if status.channels is None or name in status.channels
-            for flag in of_status
-        }
+        held: set[Flag] = set()
+        for status, of_status, state in zip(self._statuses, flags, states, strict=True):
+            if status.channels is None or name in status.channels:
+                held.update(of_status)
+                value = None if state in status.absent else value
         limits = self._ranges[index]
         if value is None and not held:
             held = {Flag.FAULT}

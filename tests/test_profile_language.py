@@ -314,6 +314,16 @@ def test_a_value_that_is_neither_good_nor_known_is_a_fault(raw, flags):
     assert value(HEAD + channel(status=status), r0=5, r1=raw) == Sample("x", 5, flags)
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [(1, Sample("x", 0)), (4, Sample("x", None, (Flag.STOPPED,))), (7, Sample("x", None, (Flag.FAULT,)))],
+)
+def test_a_state_may_say_that_there_is_no_value(state, expected):
+    """Some instruments put 0 in the place of a value that is missing."""
+    status = '{ register = 1, values = { 4 = "stopped" }, absent = [4, 7] }'
+    assert value(HEAD + channel(status=status), r0=0, r1=state) == expected
+
+
 def test_a_float_status_has_good_values_too():
     """0.0 is 0."""
     text = HEAD + channel(status='{ register = 1, format = "float32", good = [0] }')
@@ -451,6 +461,10 @@ def test_a_time_that_cannot_be_is_no_value_and_counts_once(wrong):
         (
             channel(status='{ register = 1, good = [1], values = { 1 = "fault" } }'),
             "good: found 1; stands in values as",
+        ),
+        (
+            channel(status="{ register = 1, good = [1], absent = [1] }"),
+            "status.good: found 1; stands in absent as well",
         ),
         (channel(status='{ table = "coil", register = 1, good = [1] }'), "good: has no meaning for a coil"),
         ('result_time = "y"\n' + channel(), 'result_time: found "y"; expected a channel of this file'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,8 @@ def _state(status: Status, held: Flag | None) -> int:
     if held in status.values.values():
         return next(raw for raw, flag in status.values.items() if flag == held)
     if status.good:
-        return max(status.good) + 1 if held == Flag.FAULT and not status.values else min(status.good)
+        known = status.good | status.values.keys()
+        return next(raw for raw in count() if raw not in known) if held == Flag.FAULT else min(status.good)
     well = sum(1 << bit for bit in status.clear_bits)
     bits = [bit for bit, flag in (*status.bits.items(), *status.clear_bits.items()) if flag == held]
     if bits:
