@@ -16,7 +16,7 @@ from drivers.fields import Either, ListOf, MapOf, OneOrMore, Table
 from drivers.line import Line
 from drivers.profile import PROFILE, load
 from drivers.sample import Flag, Sample
-from drivers.transcript import Transcript, TranscriptPort
+from drivers.transcript import Entry, Transcript, TranscriptPort
 
 ROOT = Path(__file__).parent.parent
 ACME = ROOT / "config/profiles/acme_100.toml"
@@ -178,6 +178,28 @@ def test_the_answer_to_a_write_is_checked(answer, error):
     line, port = over(f"> 01 06 00 01 00 01 19 CA\n< {answer}")
     with pytest.raises(error):
         driver(text).read(line, 1)
+    port.finish()
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_every_damage_of_the_answer_to_a_start_is_an_error(step):
+    """Each prefix and each flipped bit: a start that is not answered as it should did not happen."""
+    entries = Transcript(STARTED + READ).polls[0].entries
+    whole = entries[2 * step + 1].data
+    number = int.from_bytes(whole, "big")
+    flipped = [(number ^ 1 << bit).to_bytes(len(whole), "big") for bit in range(8 * len(whole))]
+    for answer in [*(whole[:length] for length in range(len(whole))), *flipped]:
+        port = TranscriptPort([*entries[: 2 * step + 1], Entry("<", answer, 0)])
+        line = Line("played", port, framer="rtu", now_s=port.now_s)
+        with pytest.raises((NoAnswer, BadAnswer, Refused)):
+            driver(HEAD + START + channel()).read(line, 1)
+
+
+def test_a_published_command_and_its_answer_are_those_we_send_and_take():
+    """The order to measure of the map of Jiangsu: function 16, register 40001 taken literally."""
+    text = HEAD + "[start]\nwait_reads = 1\nsteps = [{ function = 16, register = 40001, values = [1] }]\n" + channel()
+    line, port = over("> 01 10 9C 41 00 01 02 00 01 34 88\n< 01 10 9C 41 00 01 7F 8D")
+    assert list(driver(text).read(line, 1)) == []
     port.finish()
 
 
