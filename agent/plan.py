@@ -29,8 +29,8 @@ class Cycle(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long the line is busy with one poll."""
-        return sum(asking.seconds for asking in self.askings)
+        """How long the line is busy with one poll; what is sent only at the start does not count."""
+        return sum(asking.seconds for asking in self.askings if not asking.exchange.is_once)
 
     @property
     def share(self) -> float:

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 
 class Exchange(NamedTuple):
-    """One request and its longest answer as `stationd check` counts them, in bytes on the wire."""
+    """One request and its longest answer as `stationd check` counts them, in bytes on the wire.
+
+    One that `is_once` is not made in every read, but only when an instrument is started.
+    """
 
     what: str
     sent: int
     received: int
+    is_once: bool = False
 
 
 class Driver(Protocol):

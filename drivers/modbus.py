@@ -1,7 +1,10 @@
-"""Modbus reads over one of our lines; pymodbus is the codec (its only owner), checks and deadlines are ours.
+"""Modbus over one of our lines; pymodbus is the codec (its only owner), checks and deadlines are ours.
 
 pymodbus' framers build and take apart the frames (MBAP, CRC-16, LRC). What they leave open is checked here: unit,
 function, and exactly as many bytes as were asked for (Modbus Application Protocol V1.1b3, 6.1 to 6.4).
+
+Everything is a read but `send_command`, which only the `[start]` of a profile uses: an answer to a write must repeat
+the register, and the value or the number of registers (6.6 and 6.12).
 """
 
 from __future__ import annotations
@@ -9,9 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymodbus.framer import FramerAscii, FramerRTU, FramerSocket
-from pymodbus.pdu import DecodePDU
-from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
-from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
+from pymodbus.pdu import DecodePDU, ModbusPDU
 
 from drivers.errors import BadAnswer, NoAnswer, Refused
 
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
 
     from drivers.line import Line
 
-_REQUESTS = {
-    "coil": ReadCoilsRequest,
-    "discrete": ReadDiscreteInputsRequest,
-    "holding": ReadHoldingRegistersRequest,
-    "input": ReadInputRegistersRequest,
-}
-TABLES = tuple(_REQUESTS)
+_FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+TABLES = tuple(_FUNCTIONS)
+READ_NONE, WRITE_ONE, WRITE_SEVERAL = 3, 6, 16
 FRAMERS = ("tcp", "rtu", "ascii")
 _DECODER = DecodePDU(False)
 _FRAMERS: dict[str, FramerBase] = {
@@ -64,45 +61,106 @@ class Block(NamedTuple):
         return 2 * self.count if self.table in {"holding", "input"} else (self.count + 7) // 8
 
 
+class Command(NamedTuple):
+    """A request that changes something: function 6 writes one holding register, 16 several.
+
+    Function 3 reads no registers at all from an address that a probe takes as a command.
+    """
+
+    function: int
+    register: int
+    values: tuple[int, ...] = ()
+
+    @property
+    def request(self) -> bytes:
+        """The PDU that is sent."""
+        head = bytes([self.function]) + self.register.to_bytes(2, "big")
+        written = b"".join(value.to_bytes(2, "big") for value in self.values)
+        if self.function == WRITE_ONE:
+            return head + written
+        count = len(self.values).to_bytes(2, "big")
+        return head + count + (bytes([len(written)]) + written if self.function == WRITE_SEVERAL else b"")
+
+    @property
+    def answer(self) -> bytes:
+        """The only PDU that says it was done."""
+        return b"\x03\0" if self.function == READ_NONE else self.request[:5]
+
+
+class _Expected(NamedTuple):
+    """The PDU of a good answer: what it begins with, the function first, and its length."""
+
+    head: bytes
+    length: int
+
+
+class _Request(ModbusPDU):
+    """A PDU of ours for the framers of pymodbus, which put the function before what `encode` gives."""
+
+    def __init__(self, pdu: bytes, address: int, transaction: int) -> None:
+        super().__init__(dev_id=address, transaction_id=transaction)
+        self.function_code, self._data = pdu[0], pdu[1:]
+
+    def encode(self) -> bytes:
+        return self._data
+
+
 def read_block(line: Line, address: int, block: Block, *, timeout_s: float | None = None) -> bytes:
     """Read a block and give its data bytes, `block.size` of them, as they were on the wire.
 
     Raises Refused with the exception code (1 to 3), NoAnswer, BadAnswer or LineDown.
     """
+    function = _FUNCTIONS[block.table]
+    expected = _Expected(bytes([function, block.size]), 2 + block.size)
+    request = bytes([function]) + block.start.to_bytes(2, "big") + block.count.to_bytes(2, "big")
+    return _ask(line, address, request, expected, timeout_s)[2:]
+
+
+def send_command(line: Line, address: int, command: Command, *, timeout_s: float | None = None) -> None:
+    """Send a command; an answer that does not repeat it exactly is a BadAnswer. Raises as `read_block` does."""
+    _ask(line, address, command.request, _Expected(command.answer, len(command.answer)), timeout_s)
+
+
+def frame_sizes(framer: str, asked: Block | Command) -> tuple[int, int]:
+    """Give the bytes on the wire of a request and of its answer."""
+    if isinstance(asked, Block):
+        return _on_wire(framer, 5), _on_wire(framer, 2 + asked.size)
+    return _on_wire(framer, len(asked.request)), _on_wire(framer, len(asked.answer))
+
+
+def _on_wire(framer: str, pdu: int) -> int:
+    return 2 * pdu + 7 if framer == "ascii" else pdu + {"tcp": _MBAP, "rtu": 3}[framer]
+
+
+def _ask(line: Line, address: int, pdu: bytes, expected: _Expected, timeout_s: float | None) -> bytes:
+    """Send a PDU and give that of the answer, or raise what it means."""
     line.transaction = line.transaction % 0xFFFF + 1
-    request = _request(line.framer, address, block, line.transaction)
-    answer = _ANSWERS[line.framer](request, address, block, line.transaction)
+    request = bytes(_FRAMERS[line.framer].buildFrame(_Request(pdu, address, line.transaction)))
+    answer = _ANSWERS[line.framer](request, address, expected, line.transaction)
     try:
         line.ask(request, answer.complete, address=address, timeout_s=timeout_s)
     except NoAnswer as error:
         if objection := answer.objection():
             raise BadAnswer(objection) from error
         raise
-    return answer.data()
-
-
-def frame_sizes(framer: str, block: Block) -> tuple[int, int]:
-    """Give the bytes on the wire of a request and of its answer."""
-    around = {"tcp": _MBAP, "rtu": 3, "ascii": 0}
-    if framer == "ascii":
-        return 2 * 6 + 5, 2 * (3 + block.size) + 5
-    return 5 + around[framer], 2 + block.size + around[framer]
-
-
-def _request(framer: str, address: int, block: Block, transaction: int) -> bytes:
-    pdu = _REQUESTS[block.table](address=block.start, count=block.count)
-    pdu.dev_id, pdu.transaction_id = address, transaction
-    return bytes(_FRAMERS[framer].buildFrame(pdu))
+    if answer.pdu[0] & 0x80:
+        raise _exception(answer.pdu[1])
+    return answer.pdu
 
 
 class _Answer:
     """The answer to one request while it arrives."""
 
-    def __init__(self, request: bytes, address: int, block: Block, transaction: int) -> None:
-        self.request, self.address, self.block, self.transaction = request, address, block, transaction
-        self.function = _REQUESTS[block.table].function_code
+    def __init__(self, request: bytes, address: int, expected: _Expected, transaction: int) -> None:
+        self.request, self.address, self.expected, self.transaction = request, address, expected, transaction
+        self.function = expected.head[0]
         self.wrong = ""
         self.pdu = b""
+
+    @property
+    def may_be_echo(self) -> bool:
+        """Whether the request may come back before the answer. The answer to function 6 is the request, though."""
+        return self.function != WRITE_ONE
 
     def complete(self, data: bytes) -> int:
         """Say where the frame that answers ends, 0 if it has not come yet; raise BadAnswer if it never can."""
@@ -112,23 +170,19 @@ class _Answer:
         """Say what was wrong with a whole answer that came instead; "" if none did."""
         return self.wrong
 
-    def data(self) -> bytes:
-        """Give the data bytes, or raise what an exception code means."""
-        if self.pdu[0] & 0x80:
-            raise _exception(self.pdu[1])
-        return self.pdu[2:]
-
     def _fits(self, unit: int, pdu: bytes) -> bool:
         """Keep the PDU if it answers the request, else note why not."""
-        size = self.block.size
+        head, length = self.expected
         if unit != self.address:
             self.wrong = f"answer from address {unit}, asked was {self.address}"
         elif pdu[0] & 0x7F != self.function:
             self.wrong = f"answer to function {pdu[0] & 0x7F}, asked was {self.function}"
-        elif len(pdu) != 2 + (0 if pdu[0] & 0x80 else size) or (len(pdu) > 2 and pdu[1] != size):
-            self.wrong = f"{len(pdu) - 2} bytes of data, asked were {size}"
-        else:
+        elif len(pdu) == 2 if pdu[0] & 0x80 else len(pdu) == length and pdu.startswith(head):
             self.pdu = pdu
+        elif len(head) == 2:
+            self.wrong = f"{len(pdu) - 2} bytes of data, asked were {length - 2}"
+        else:
+            self.wrong = f"answered {pdu[1:].hex(' ')}, expected {head[1:].hex(' ')}"
         return bool(self.pdu)
 
 
@@ -161,13 +215,12 @@ class _RtuAnswer(_Answer):
         self._seen = data
         if len(data) > _NOISE_LIMIT:
             raise BadAnswer(f"{len(data)} bytes without an answer among them")
-        start = len(self.request) if data.startswith(self.request) else 0
+        start = len(self.request) if self.may_be_echo and data.startswith(self.request) else 0
         sender = bytes([self.address])
         while 0 <= (start := data.find(sender, start)) <= len(data) - _RTU_LEAST:
             length = self._length(data[start : start + 3])
             frame = data[start : start + length]
-            if length == len(frame) > 0 and _is_whole(frame):
-                self._fits(self.address, frame[1:-2])
+            if length == len(frame) > 0 and _is_whole(frame) and self._fits(self.address, frame[1:-2]):
                 return start + length
             start += 1
         return 0
@@ -176,10 +229,11 @@ class _RtuAnswer(_Answer):
         data = self._seen
         if len(data) < _RTU_LEAST or data == self.request:
             return ""
-        frame = data[: _RTU_LEAST if data[1] & 0x80 else 5 + data[2]]
+        counted = data[: _RTU_LEAST if data[1] & 0x80 else 5 + data[2]]
+        frame = data[:8] if data[1] in {WRITE_ONE, WRITE_SEVERAL} else counted
         if _is_whole(frame):
             self._fits(frame[0], frame[1:-2])
-        elif data[:2] != bytes([self.address, self.function]) or len(data) >= 5 + self.block.size:
+        elif data[:2] != bytes([self.address, self.function]) or len(data) >= 3 + self.expected.length:
             self.wrong = f"wrong checksum (CRC) or noise: {data[:8].hex(' ')} …"
         return self.wrong
 
@@ -187,7 +241,7 @@ class _RtuAnswer(_Answer):
         """Give the length of an answer of ours that begins so; 0 if none does."""
         if head[1] == self.function | 0x80:
             return _RTU_LEAST
-        return 5 + head[2] if head[1] == self.function and head[2] == self.block.size else 0
+        return 3 + self.expected.length if head[1:] == self.expected.head[:2] else 0
 
 
 class _AsciiAnswer(_Answer):
@@ -198,7 +252,8 @@ class _AsciiAnswer(_Answer):
         while (found := data.find(b"\r\n", end)) >= 0:
             begin, end = end, found + 2
             start = data.rfind(b":", begin, end)
-            if start >= 0 and data[start:end] != self.request and self._is_ours(data[start:end]):
+            is_echo = self.may_be_echo and data[start:end] == self.request
+            if start >= 0 and not is_echo and self._is_ours(data[start:end]):
                 return end
         if len(data) > _NOISE_LIMIT:
             raise BadAnswer(f"{len(data)} bytes without an answer among them")

@@ -12,10 +12,13 @@ of one register (only the bytes can be turned) and for text.
 
 A float32 becomes the Python float with the fewest digits that is still that float32: 42 26 CC CD is 41.7, not
 41.70000076293945. A scaled integer becomes the float nearest to the exact product: 3 x 0.1 is 0.3.
+
+`datetime` is six registers, year, month, day, hour, minute, second, and becomes text: "2017-08-26 13:44:10".
 """
 
 from __future__ import annotations
 
+from datetime import date
 from fractions import Fraction
 from itertools import compress
 from math import frexp, isfinite
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     Finish = Callable[[Any], Value]
 
 ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
-_STRING = "string"
+_STRING, _TIME = "string", "datetime"
+_NO_NUMBER = frozenset({_STRING, _TIME})
 _CODES = {
     "u16": ("H", 1),
     "i16": ("h", 1),
@@ -44,7 +48,10 @@ _CODES = {
     "bcd32": ("I", 2),
     "bit": ("H", 1),
 }
-FORMATS = (*_CODES, _STRING)
+_TIME_FIELDS = Struct(">6H")
+FORMATS = (*_CODES, _STRING, _TIME)
+WHOLE = ("u16", "i16", "u32", "i32", "u64", "i64", "bcd16", "bcd32")
+MASKED = ("u16", "u32", "u64")
 _DIGITS = {"float32": 9, "float64": 15}
 _BLOCK_BYTES = 256
 
@@ -52,8 +59,9 @@ _BLOCK_BYTES = 256
 class Number(NamedTuple):
     """How one value lies in its registers, and what is made of it: raw x scale + offset.
 
-    `bit` (0 the lowest) belongs to the format `bit`, `text_registers` to `string`. `sentinels` are raw values
-    (before scale and offset) that mean "no value".
+    `bit` (0 the lowest) belongs to the format `bit`, `text_registers` to `string`. Of a number with a `mask` only
+    the bits that are 1 there count, moved down. `sentinels` are raw values (masked, before scale and offset) that
+    mean "no value".
     """
 
     format: str
@@ -63,21 +71,24 @@ class Number(NamedTuple):
     sentinels: tuple[float, ...] = ()
     bit: int = 0
     text_registers: int = 0
+    mask: int = 0
 
     @property
     def registers(self) -> int:
         """How many registers it fills."""
-        return self.text_registers if self.format == _STRING else _CODES[self.format][1]
+        if self.format in _NO_NUMBER:
+            return 6 if self.format == _TIME else self.text_registers
+        return _CODES[self.format][1]
 
     @property
     def has_file_order(self) -> bool:
         """Whether the order of a whole profile is meant for it: not for single registers and text."""
-        return self.registers > 1 and self.format != _STRING
+        return self.registers > 1 and self.format not in _NO_NUMBER
 
     @property
     def code(self) -> str:
         """Its letter for `struct`, once its bytes are in the standard order."""
-        return f"{2 * self.registers}s" if self.format == _STRING else _CODES[self.format][0]
+        return f"{2 * self.registers}s" if self.format in _NO_NUMBER else _CODES[self.format][0]
 
     def places(self, register: int) -> list[int]:
         """Where in a block its bytes are, highest first, if it begins at that register of the block."""
@@ -139,8 +150,23 @@ def _meaning(number: Number) -> Finish | None:
         "float64": lambda value: value if isfinite(value) else None,
         "bit": lambda value: value >> number.bit & 1,
         _STRING: _text,
+        _TIME: _time,
     }
-    return meanings.get(number.format)
+    return _masked(number.mask) if number.mask else meanings.get(number.format)
+
+
+def _masked(mask: int) -> Finish:
+    down = (mask & -mask).bit_length() - 1
+    return lambda value: (value & mask) >> down
+
+
+def _time(value: bytes) -> str | None:
+    year, month, day, hour, minute, second = _TIME_FIELDS.unpack(value)
+    try:
+        on = date(year, month, day).isoformat()
+    except ValueError:
+        return None
+    return f"{on} {hour:02}:{minute:02}:{second:02}" if hour < 24 and minute < 60 and second < 60 else None
 
 
 def _bcd(value: int) -> int | None:
@@ -162,7 +188,7 @@ def _sentinel(number: Number) -> Finish | None:
 
 
 def _scaling(number: Number) -> Finish | None:
-    if (number.scale == 1 and number.offset == 0) or number.format in {"bit", _STRING}:
+    if (number.scale == 1 and number.offset == 0) or number.format in _NO_NUMBER | {"bit"}:
         return None
     if number.format in _DIGITS:
         return _float_scaling(number.scale, number.offset, _DIGITS[number.format])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.fields import did_you_mean
 from drivers.modbus import Block
-from drivers.number import Number
-from drivers.registers import BIT_TABLES, Measured, Place, Status
+from drivers.number import MASKED, WHOLE, Number
+from drivers.places import BIT_TABLES, Identity, Measured, Place, Status
 from drivers.sample import Channel, Flag
 
 if TYPE_CHECKING:
@@ -26,6 +26,14 @@ _SAID = {
     "input": "input register",
     "holding": "holding register",
 }
+_OF_NUMBERS = (
+    ("scale", 1),
+    ("offset", 0),
+    ("sentinels", ()),
+    ("range", None),
+    ("plus", None),
+    ("decimals", None),
+)
 Entry = dict[str, Any]
 
 
@@ -48,19 +56,65 @@ class Entries:
         found = [self._status(path, entry) for path, entry in (self._profile.get("status") or {}).items() if entry]
         for name, entry in self._channels.items():
             if entry and entry["status"]:
-                own = entry["status"] | {
-                    "channels": [name],
-                    "table": entry["status"]["table"] or entry["table"],
-                }
+                own = _beside(entry, entry["status"]) | {"channels": [name]}
                 found.append(self._status(("channels", name, "status"), own))
         return tuple(item for item in found if item)
+
+    def result_time(self) -> str | None:
+        """Give the channel by which a new result is known."""
+        name: str | None = self._profile.get("result_time")
+        self._known(("result_time",), name)
+        return name
 
     def _channel(self, path: Path_, name: str, entry: Entry) -> Measured | None:
         limits = self._range(path, entry["range"])
         place = self._value_place(path, entry)
+        plus, decimals = self._plus(path, entry), self._decimals(path, entry)
+        identities = self._identities(entry)
         if place is None:
             return None
-        return Measured(Channel(name, entry["parameter"], entry["unit"]), place, limits)
+        return Measured(Channel(name, entry["parameter"], entry["unit"]), place, limits, plus, decimals, identities)
+
+    def _plus(self, path: Path_, entry: Entry) -> Place | None:
+        plus = entry["plus"]
+        if not plus or None in (plus["format"], plus["scale"]):
+            return None
+        if plus["scale"] == 0:
+            self._report.add((*path, "plus", "scale"), 0, "allowed: any number but 0")
+        return self._place_beside((*path, "plus"), entry, plus, Number(plus["format"], scale=plus["scale"]))
+
+    def _decimals(self, path: Path_, entry: Entry) -> Place | None:
+        if not entry["decimals"]:
+            return None
+        if entry["format"] not in WHOLE or entry["scale"] != 1 or entry["offset"] != 0 or entry["plus"]:
+            problem = "are for a whole number without scale, offset and plus"
+            self._report.add((*path, "decimals"), "", problem)
+        return self._place_beside((*path, "decimals"), entry, entry["decimals"], Number("u16"))
+
+    def _identities(self, entry: Entry) -> tuple[Identity, ...]:
+        found = [self._identity(path, entry, one) for path, one in (entry["identity"] or {}).items() if one]
+        return tuple(one for one in found if one)
+
+    def _identity(self, path: Path_, entry: Entry, identity: Entry) -> Identity | None:
+        form, value = identity["format"], identity["value"]
+        if form is None or value is None:
+            return None
+        if isinstance(value, str) != (form == "string"):
+            self._report.add((*path, "value"), value, f"is not of the format {form}")
+        keys = {"bit": None, "scale": 1, "offset": 0, "sentinels": (), "range": None, "decimals": None, "plus": None}
+        if not self._keys_fit(path, keys | identity, form, "holding"):
+            return None
+        number = Number(form, text_registers=identity["registers"] or 0, mask=identity["mask"] or 0)
+        place = self._place_beside(path, entry, identity, number)
+        return Identity(place, value) if place else None
+
+    def _place_beside(self, path: Path_, entry: Entry, beside: Entry, number: Number) -> Place | None:
+        """Give the place of something that belongs to a channel, in a table of registers."""
+        table = self._table(path, _beside(entry, beside))
+        if table in BIT_TABLES:
+            self._report.add((*path, "table"), table, "allowed: input, holding")
+            return None
+        return self._place(path, beside, table, number) if table else None
 
     def _range(self, path: Path_, limits: list[float] | None) -> tuple[float, float] | None:
         if limits is None or None in limits:
@@ -84,6 +138,7 @@ class Entries:
             sentinels=tuple(entry["sentinels"]),
             bit=entry["bit"] or 0,
             text_registers=entry["registers"] or 0,
+            mask=entry["mask"] or 0,
         )
         return self._place(path, entry, table, number)
 
@@ -112,13 +167,21 @@ class Entries:
                 self._report.add((*path, key), "", f"is missing; the format {form} needs it")
             elif entry[key] is not None and not is_needed:
                 self._report.add((*path, key), entry[key], f"has no meaning for a {_SAID[table]} of the format {form}")
-        if form in {"bit", "string"}:
-            for key, default in (("scale", 1), ("offset", 0), ("sentinels", ()), ("range", None)):
+        if form in {"bit", "string", "datetime"}:
+            for key, default in _OF_NUMBERS:
                 if entry[key] != default:
-                    self._report.add((*path, key), entry[key], f"has no meaning for the format {form}")
+                    found = "" if isinstance(entry[key], dict) else entry[key]
+                    self._report.add((*path, key), found, f"has no meaning for the format {form}")
+        self._mask_fits(path, entry["mask"], form)
         if entry["scale"] == 0:
             self._report.add((*path, "scale"), 0, "allowed: any number but 0")
         return len(self._report.problems) == before
+
+    def _mask_fits(self, path: Path_, mask: int | None, form: str) -> None:
+        if mask is not None and form not in MASKED:
+            self._report.add((*path, "mask"), mask, f"has no meaning for the format {form}; use {', '.join(MASKED)}")
+        elif mask is not None and mask >> 16 * Number(form).registers:
+            self._report.add((*path, "mask"), hex(mask), f"is wider than {form}")
 
     def _place(self, path: Path_, entry: Entry, table: str, number: Number, bits: int = 1) -> Place | None:
         order = entry["order"] or (self._profile.get("order") if number.has_file_order else "ABCD")
@@ -138,23 +201,33 @@ class Entries:
     def _status(self, path: Path_, entry: Entry) -> Status | None:
         table = self._table(path, entry)
         flags = [entry["bits"], entry["clear_bits"], entry["values"]]
-        if table is None or None in flags or None in (entry["format"], entry["order"]):
+        good, absent = entry["good"], entry["absent"]
+        if table is None or None in (*flags, good, absent) or None in (*good, *absent, entry["format"], entry["order"]):
             return None
-        if not any(flags):
-            self._report.add(path, "", "flags nothing; expected bits, clear_bits or values")
-        number = Number(entry["format"])
+        if not any(flags) and not good and not absent:
+            self._report.add(path, "", "flags nothing; expected bits, clear_bits, values or good")
+        number = Number(entry["format"], mask=entry["mask"] or 0)
         most = MOST_BITS if table in BIT_TABLES else 16 * number.registers
         self._status_keys_fit(path, entry, table)
         place = self._place(path, entry, table, number, self._width(path, entry, most))
-        self._known((*path, "channels"), entry.get("channels") or [])
+        for index, name in enumerate(entry.get("channels") or []):
+            self._known((*path, "channels", str(index)), name)
         if place is None:
             return None
         bits_set, bits_clear, values = map(_flags, flags)
-        return Status(place, bits_set, bits_clear, values, _names(entry.get("channels")))
+        return Status(
+            place, bits_set, bits_clear, values, _names(entry.get("channels")), frozenset(good), frozenset(absent)
+        )
 
     def _status_keys_fit(self, path: Path_, entry: Entry, table: str) -> None:
-        if table in BIT_TABLES and entry["values"]:
-            self._report.add((*path, "values"), "", f"has no meaning for a {_SAID[table]}; use bits or clear_bits")
+        for key in ("values", "good", "absent", "mask"):
+            if table in BIT_TABLES and entry[key]:
+                self._report.add((*path, key), "", f"has no meaning for a {_SAID[table]}; use bits or clear_bits")
+        if table not in BIT_TABLES:
+            self._mask_fits(path, entry["mask"], entry["format"])
+        for key in ("values", "absent"):
+            for value in set(entry[key]).intersection(entry["good"]):
+                self._report.add((*path, "good"), value, f"stands in {key} as well")
         for key in ("bits", "clear_bits"):
             if entry["format"] == "float32" and entry[key]:
                 self._report.add((*path, key), "", "has no meaning for the format float32; use values")
@@ -169,11 +242,15 @@ class Entries:
                     self._report.add((*path, key, str(bit)), bit, "stands in bits as well")
         return max([*entry["bits"], *entry["clear_bits"]], default=0) + 1
 
-    def _known(self, path: Path_, names: list[str | None]) -> None:
-        for index, name in enumerate(names):
-            if name is not None and name not in self._channels:
-                near = did_you_mean(name, self._channels)
-                self._report.add((*path, str(index)), name, f"expected a channel of this file{near}")
+    def _known(self, path: Path_, name: str | None) -> None:
+        if name is not None and name not in self._channels:
+            near = did_you_mean(name, self._channels)
+            self._report.add(path, name, f"expected a channel of this file{near}")
+
+
+def _beside(entry: Entry, beside: Entry) -> Entry:
+    """Give what belongs to a channel in the table of the channel, unless it names one."""
+    return beside | {"table": beside["table"] if beside["table"] != "" else entry["table"]}
 
 
 def _flags(named: Mapping[int, str | None]) -> dict[int, Flag]:

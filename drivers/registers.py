@@ -3,134 +3,127 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from drivers.beside import UNREAD, Beside
 from drivers.blocks import BlockReader, Limits, requests
 from drivers.driver import Exchange
+from drivers.errors import BadAnswer, LineDown, NoAnswer, Refused
 from drivers.modbus import Block, frame_sizes
-from drivers.number import Decoder, Number
-from drivers.sample import ORDER, Channel, Flag, Sample
+from drivers.number import Decoder
+from drivers.places import BIT_TABLES
+from drivers.sample import ORDER, Flag, Sample
+from drivers.start import Starter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from drivers.line import Line
-
-BIT_TABLES = frozenset({"coil", "discrete"})
-_UNREAD: Any = object()
-
-
-class Place(NamedTuple):
-    """A number and the registers it fills; coils and inputs make one whole number, the first its bit 0."""
-
-    block: Block
-    number: Number
-
-
-class Measured(NamedTuple):
-    """One channel: where its value stands, and the measuring range outside of which it is `over_range`."""
-
-    channel: Channel
-    place: Place
-    range: tuple[float, float] | None = None
-
-
-class Status(NamedTuple):
-    """Registers or inputs that say how an instrument or some of its channels (None: all) are.
-
-    A flag holds while its bit is set, while its bit is clear, or while the whole number has its value.
-    """
-
-    place: Place
-    bits: Mapping[int, Flag]
-    clear_bits: Mapping[int, Flag]
-    values: Mapping[int, Flag]
-    channels: frozenset[str] | None = None
-
-    def flags(self, raw: int | None) -> list[Flag]:
-        """Give the flags that hold; a status that is no number (NaN) is a fault."""
-        if raw is None:
-            return [Flag.FAULT]
-        held = [flag for bit, flag in self.bits.items() if raw >> bit & 1]
-        held += [flag for bit, flag in self.clear_bits.items() if not raw >> bit & 1]
-        return [*held, self.values[raw]] if raw in self.values else held
+    from drivers.places import Place, Profile
 
 
 class ProfileDriver:
     """Reads one instrument by its profile. A value that is no number (NaN, a sentinel) is null and a `fault`.
 
     A channel whose registers were refused is null and `no_comm`; one whose status could not be read keeps its
-    value and is `no_comm` as well, for nobody knows whether it may be used.
+    value and is `no_comm` as well, for nobody knows whether it may be used. One beside which something else stands
+    than its identity makes the read a BadAnswer, which carries the other channels.
     """
 
-    def __init__(
-        self,
-        measured: Sequence[Measured],
-        statuses: Sequence[Status] = (),
-        limits: Limits | None = None,
-        timeout_s: float | None = None,
-    ) -> None:
-        self.channels = tuple(item.channel for item in measured)
+    def __init__(self, profile: Profile, limits: Limits | None = None) -> None:
+        self.channels = tuple(item.channel for item in profile.measured)
         self._names = [channel.name for channel in self.channels]
-        self._ranges = [item.range for item in measured]
+        self._ranges = [item.range for item in profile.measured]
         self._has_ranges = any(self._ranges)
-        self._statuses = tuple(statuses)
-        self._places = [*(item.place for item in measured), *(item.place for item in statuses)]
+        self._statuses = profile.statuses
+        self._beside = Beside(profile)
+        self._places = self._beside.places
         self._limits = limits or Limits()
-        self._reader = BlockReader((place.block for place in self._places), self._limits, timeout_s)
+        self._reader = BlockReader((place.block for place in self._places), self._limits)
         self._decoders: dict[Block, tuple[list[int], Callable[[bytes], list[Any]]]] = {}
+        self._start, self._starter = profile.start, Starter(profile.start)
+        self._time = self._names.index(profile.result_time) if profile.result_time else None
+        self._newest: Any = UNREAD
 
     def read(self, line: Line, address: int) -> Sequence[Sample]:
         """Ask once; Refused is raised only if every request was refused."""
-        data, error = self._reader.read(line, address)
-        row = self._row(data)
-        if error is None:
-            return self._samples(row)
-        error.samples = tuple(
-            sample for sample, value in zip(self._samples(row), row, strict=False) if value is not _UNREAD
-        )
-        raise error
+        try:
+            return self._read(line, address)
+        except (NoAnswer, LineDown):
+            self._starter.again()
+            raise
 
     def plan(self, framer: str) -> Sequence[Exchange]:
         """List the requests as they are before an instrument has refused any."""
         blocks = [part.block for part in requests((place.block for place in self._places), self._limits)]
-        return [
+        return self._start.plan(framer) + [
             Exchange(f"{block.table} {block.start} to {block.start + block.count - 1}", *frame_sizes(framer, block))
             for block in blocks
         ]
 
+    def _read(self, line: Line, address: int) -> Sequence[Sample]:
+        if not self._starter.run(line, address):
+            return []
+        data, error = self._reader.read(line, address)
+        row = self._row(data)
+        doubtful = self._beside.doubtful(row)
+        if error is None and doubtful:
+            self._starter.again()
+            error = BadAnswer(self._beside.complaint(row))
+        if error is None:
+            samples = self._samples(row)
+            return [] if self._starter.is_settling() or not self._is_new(row) else samples
+        error.samples = self._kept(row, doubtful)
+        raise error
+
+    def _kept(self, row: list[Any], doubtful: set[int]) -> tuple[Sample, ...]:
+        """Give what may be used of a read that failed; nothing of a result that will be read again as a whole."""
+        if self._time is not None:
+            return ()
+        samples = enumerate(self._samples(row))
+        return tuple(one for index, one in samples if row[index] is not UNREAD and index not in doubtful)
+
+    def _is_new(self, row: list[Any]) -> bool:
+        """Say whether the result is another than that of the last read."""
+        if self._time is None:
+            return True
+        if row[self._time] is UNREAD:
+            raise Refused("the time of the result was refused")
+        last, self._newest = self._newest, row[self._time]
+        return bool(self._newest != last)
+
     def _row(self, answers: Mapping[Block, bytes]) -> list[Any]:
         """Give what stands in each place, those of the channels first."""
-        row = [_UNREAD] * len(self._places)
+        row = [UNREAD] * len(self._places)
         for block, data in answers.items():
             if block not in self._decoders:
                 self._decoders[block] = _decoder(block, self._places)
             indices, decode = self._decoders[block]
             for index, value in zip(indices, decode(data), strict=True):
                 row[index] = value
+        self._beside.put_together(row)
         return row
 
     def _samples(self, row: list[Any]) -> list[Sample]:
         values = row[: len(self._names)]
-        states = row[len(self._names) :]
+        states = row[len(self._names) : len(self._names) + len(self._statuses)]
         flags = [
-            [Flag.NO_COMM] if raw is _UNREAD else status.flags(raw)
+            [Flag.NO_COMM] if raw is UNREAD else status.flags(raw)
             for status, raw in zip(self._statuses, states, strict=True)
         ]
-        if not any(flags) and not self._has_ranges and None not in values and _UNREAD not in values:
+        if not any(flags) and not self._has_ranges and None not in values and UNREAD not in values:
             return list(map(Sample, self._names, values, repeat(())))
-        return [self._sample(index, value, flags) for index, value in enumerate(values)]
+        return [self._sample(index, value, flags, states) for index, value in enumerate(values)]
 
-    def _sample(self, index: int, value: Any, flags: list[list[Flag]]) -> Sample:
+    def _sample(self, index: int, value: Any, flags: list[list[Flag]], states: list[Any]) -> Sample:
         name = self._names[index]
-        if value is _UNREAD:
+        if value is UNREAD:
             return Sample(name, None, (Flag.NO_COMM,))
-        held = {
-            flag
-            for status, of_status in zip(self._statuses, flags, strict=True)
-            if status.channels is None or name in status.channels
-            for flag in of_status
-        }
+        held: set[Flag] = set()
+        for status, of_status, state in zip(self._statuses, flags, states, strict=True):
+            if status.channels is None or name in status.channels:
+                held.update(of_status)
+                value = None if state in status.absent else value
         limits = self._ranges[index]
         if value is None and not held:
             held = {Flag.FAULT}

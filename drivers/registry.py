@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drivers import fields, profile, profile_kinds, toml_file
-from drivers.blocks import MOST_REGISTERS, Limits
+from drivers.blocks import MOST_REGISTERS
 from drivers.errors import ConfigError, Problem
 from drivers.fields import NAME, Report, did_you_mean
 from drivers.report import shown
@@ -147,13 +147,10 @@ def _from_profile(file: Path, options: dict[str, Any], report: Report, max_block
         return None
     if isinstance(loaded, TextProfileFile):
         return Found(loaded.driver(), False, loaded.timeout_s, loaded.silence_s or 0.0, loaded.addresses)
-    places = [*(item.place for item in loaded.measured), *(item.place for item in loaded.statuses)]
-    widest = max((block.count for block, _ in places if block.table in {"holding", "input"}), default=0)
+    widest = max((block.count for block, _ in loaded.places if block.table in {"holding", "input"}), default=0)
     if widest > max_block:
         report.add(("driver",), "", f"reads {widest} registers at once; the line allows max_block = {max_block}")
-    limits = Limits(min(loaded.limits.block, max_block), loaded.limits.hole)
-    driver = profile.ProfileDriver(loaded.measured, loaded.statuses, limits)
-    return Found(driver, True, loaded.timeout_s, loaded.silence_s or 0.0)
+    return Found(loaded.driver(max_block), True, loaded.timeout_s, loaded.silence_s or 0.0)
 
 
 def _profile(file: Path) -> profile.ProfileFile | TextProfileFile:

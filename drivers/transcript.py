@@ -56,13 +56,14 @@ class Entry(NamedTuple):
 
 
 class Poll:
-    """One read of the instrument: its bytes and what it gives."""
+    """One read of the instrument: its bytes and what it gives. `before` may hold the reads that must precede it."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.samples: list[Sample] = []
         self.is_unchanged = False
         self.error = ""
+        self.before: list[Poll] = []
 
     @property
     def has_ended(self) -> bool:

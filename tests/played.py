@@ -11,7 +11,7 @@ import pytest
 from drivers import registry, transcript
 from drivers.errors import DriverError
 from drivers.line import Line
-from drivers.transcript import Entry, Transcript, TranscriptPort
+from drivers.transcript import Entry, Poll, Transcript, TranscriptPort
 
 if TYPE_CHECKING:
     from drivers.driver import Driver
@@ -43,6 +43,15 @@ def driver_of(case: Transcript) -> Driver:
     if key not in _UNUSED:
         _UNUSED[key] = pickle.dumps(registry.load(name, case.options))
     driver: Driver = pickle.loads(_UNUSED[key])
+    return driver
+
+
+def driver_before(case: Transcript, poll: Poll) -> Driver:
+    """Build the driver and have it read what comes before one of its reads: it may have been told, or learned."""
+    driver = driver_of(case)
+    for earlier in poll.before:
+        line, _ = line_over(case, earlier.entries)
+        read(driver, line, case.address)
     return driver
 
 

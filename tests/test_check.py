@@ -50,6 +50,18 @@ def test_the_shipped_example_passes_and_its_plan_is_told(site):
         assert words in text
 
 
+def test_what_is_written_at_the_start_stands_first_in_the_plan(site):
+    """A station only reads, unless a profile says otherwise; then it is seen before the instrument is."""
+    change(site / "instruments/so2.toml", '"acme_100"', '"ysi_exo"')
+    change(site / "instruments/so2.toml", '"10s"', '"30s"')
+    status, text = checked(site)
+    assert status == 0
+    plan = text.partition("so2: ysi_exo at address 4, every 30 s")[2].splitlines()[1:4]
+    assert plan[0].startswith("    at start: WRITE holding 128 to 135 ")
+    assert plan[1].startswith("    at start: WRITE holding 1 ")
+    assert plan[2].startswith("    holding 128 to 134 ")
+
+
 def test_all_problems_of_all_files_are_told_at_once(site):
     """And the plan of what is left."""
     change(site / "instruments/so2.toml", "rs485", "rs845")

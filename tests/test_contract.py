@@ -32,11 +32,12 @@ every_transcript = pytest.mark.parametrize("path", FILES, ids=case_id)
 
 
 def good_polls(case: Transcript) -> list[Poll]:
-    """Give the reads that bring values, each of their answers in one piece."""
+    """Give the reads that bring values, each of their answers in one piece, and with the reads `before` them."""
     polls = []
-    for poll in case.polls:
+    for number, poll in enumerate(case.polls):
         if not poll.error and not poll.is_unchanged:
             joined = Poll()
+            joined.before = case.polls[:number]
             joined.samples = poll.samples
             for mark, run in groupby(poll.entries, key=lambda entry: entry.mark):
                 entries = list(run)
@@ -59,11 +60,11 @@ class Unforeseen(TranscriptPort):
 
 
 def outcome(case: Transcript, poll: Poll, index: int, answer: bytes) -> played.Played:
-    """Read with a fresh driver over the conversation, one answer replaced."""
+    """Read with a driver that has read nothing but what comes before, one answer replaced."""
     entries = list(poll.entries)
     entries[index] = Entry("<", answer, 0)
     line, _ = played.line_over(case, entries, Unforeseen)
-    return played.read(played.driver_of(case), line, case.address)
+    return played.read(played.driver_before(case, poll), line, case.address)
 
 
 def assert_same_or_error(result: played.Played, poll: Poll, damage: str) -> None:
@@ -154,7 +155,7 @@ def test_silence_is_no_answer(path):
     for poll in good_polls(case):
         for index in answers(poll):
             line, _ = played.line_over(case, poll.entries[:index])
-            assert played.read(played.driver_of(case), line, case.address).error == "NoAnswer"
+            assert played.read(played.driver_before(case, poll), line, case.address).error == "NoAnswer"
 
 
 @every_transcript
@@ -281,7 +282,7 @@ def test_an_answer_of_another_address_is_an_error(path):
     for poll in good_polls(case):
         port = Deaf(poll)
         line = Line("deaf", port, framer=case.framer, now_s=lambda port=port: port.time_s)
-        result = played.read(played.driver_of(case), line, case.address + 1)
+        result = played.read(played.driver_before(case, poll), line, case.address + 1)
         if case.framer == "none":
             assert_same_or_error(result, poll, "another address")
         else:

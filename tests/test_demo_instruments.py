@@ -79,7 +79,7 @@ def test_memory_holds_every_register_that_a_shipped_profile_reads(path):
     memory = Memory("any", loaded)
     for held in (None, *Flag):
         memory.refresh(1_700_000_000.0, held)
-        for item in (*loaded.measured, *loaded.statuses):
+        for item in (*loaded.profile.measured, *loaded.profile.statuses):
             block = item.place.block
             assert len(memory.read(block.table, block.start, block.count)) == block.size
     assert memory.read("input", 65_000, 2) is None

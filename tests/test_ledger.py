@@ -53,7 +53,7 @@ class Clerk:
         """Begin, or begin anew as after a kill."""
         if self.spool:
             self.spool._db.close()
-            self.spool._lock.close()
+            self.spool.lock.close()
         self.spool = Spool(self.path)
         keeper = Timekeeper("always", 900.0, None)
         keeper.recover(self.spool)

@@ -60,6 +60,14 @@ def test_an_exchange_costs_its_bytes_its_silences_and_time_to_answer():
     assert exchange_s(asked, replace(RTU, answer_delay_s=0.1)) == pytest.approx(1000 / 9600 + 0.104)
 
 
+def test_what_is_sent_only_at_the_start_is_no_part_of_a_cycle():
+    """The line is busy with it once."""
+    asked, told = Exchange("x", 8, 92), Exchange("at start: WRITE holding 1", 8, 8, is_once=True)
+    cycle = plan(RTU, [instrument("exo", 30.0, told, asked)]).cycles[0]
+    assert cycle.seconds == pytest.approx(exchange_s(asked, RTU))
+    assert [asking.exchange for asking in cycle.askings] == [told, asked]
+
+
 def test_who_talks_unasked_needs_no_time_to_answer():
     """Nothing is sent, so nobody has to think."""
     assert exchange_s(Exchange("listen", 0, 96), RTU) == pytest.approx(0.1 + 0.004)

@@ -13,6 +13,7 @@ from pymodbus.server import ModbusTcpServer
 from simulated import Instrument
 
 from drivers import registry, toml_file
+from drivers.checksum import crc16
 from drivers.driver import Exchange
 from drivers.errors import ConfigError, NoAnswer, Refused
 from drivers.line import Line
@@ -323,19 +324,23 @@ def test_published_frames_are_asked_and_understood(table, order, register, value
 
 
 @pytest.mark.parametrize(
-    ("address", "register", "form", "sent"),
+    ("address", "register", "registers", "sent"),
     [
-        (4, 30, "float32", "04 03 00 1E 00 02 A4 58"),
-        (4, 1006, "u16", "04 03 03 EE 00 01 E4 2E"),
-        (247, 0, "u64", "F7 03 00 00 00 04 50 9F"),
+        (4, 30, 2, "04 03 00 1E 00 02 A4 58"),
+        (4, 1006, 1, "04 03 03 EE 00 01 E4 2E"),
+        (247, 0, 4, "F7 03 00 00 00 04 50 9F"),
+        (1, 1537, 5, "01 03 06 01 00 05 D4 81"),
+        (1, 384, 10, "01 03 01 80 00 0A C5 D9"),
+        (240, 0, 4, "F0 03 00 00 00 04 51 28"),
+        (1, 0x0900, 7, "01 03 09 00 00 07 07 94"),
     ],
-    ids=["saimosen_so2", "saimosen_calibration", "cm44x"],
+    ids=["saimosen_so2", "saimosen_calibration", "cm44x", "aqua_troll", "exo", "hmp110", "yosemitech"],
 )
-def test_published_requests_are_sent(address, register, form, sent):
+def test_published_requests_are_sent(address, register, registers, sent):
     """Address, register and length are where they are in those; what comes back does not matter here."""
     line, port = over(f"> {sent}")
     with pytest.raises(NoAnswer):
-        driver(HEAD + channel(register=register, format=form)).read(line, address)
+        driver(HEAD + channel(register=register, format="string", registers=registers)).read(line, address)
     port.finish()
 
 
@@ -395,3 +400,31 @@ def test_a_foreign_server_is_read_over_tcp(table):
     assert (found["a"].value, found["b"].value, found["c"].value, found["d"].value) == (7, 12 << 16 | 13, 298, None)
     assert found["a"].flags == (Flag.FAULT,)
     assert found["d"].flags == (Flag.NO_COMM,)
+
+
+def test_a_foreign_server_holds_what_was_written_at_the_start():
+    """Functions 16 and 6, against pymodbus' server; a register that it lacks refuses the start."""
+    text = HEAD + "[start]\nsteps = [{ function = 16, register = 5, values = [11, 22] }, "
+    text += "{ function = 6, register = 7, values = [33] }]\n[channels]\n"
+    text += "".join(
+        f'c{place} = {{ parameter = "C", unit = "", register = {place}, format = "u16" }}\n' for place in range(4, 9)
+    )
+    with Server() as server:
+        line = Line("tcp", TcpPort("127.0.0.1", server.port), framer="tcp")
+        assert [sample.value for sample in driver(text).read(line, 1)] == [4, 11, 22, 33, 8]
+        with pytest.raises(Refused):
+            driver(text.replace("register = 7, values", "register = 700, values")).read(line, 1)
+        line.close()
+
+
+def test_the_block_of_a_sensor_is_asked_and_understood_as_in_the_manual():
+    """IQ SensorNet, MIQ/(A-)MOD manual, page 27: sensor S02, a turbidity of 79.138 FNU; no secondary value."""
+    text = 'table = "input"\n[channels.s02]\nparameter = "turbidity"\nunit = "FNU"\nregister = 12\nformat = "float32"\n'
+    text += "identity = { register = 8, mask = 0xFF00, value = 2 }\n"
+    text += "status = { register = 11, mask = 0xF0, good = [1] }\n[channels.rest]\n"
+    text += 'parameter = "rest"\nunit = ""\nregister = 14\nformat = "float32"\nstatus = '
+    text += '{ register = 11, mask = 0x0F, good = [1], values = { 4 = "stopped" }, absent = [4] }\n'
+    answer = bytes.fromhex("01 04 10 02 02 04 01 00 00 00 14 42 9E 46 C2 00 00 00 00")
+    answer += crc16(answer).to_bytes(2, "little")
+    found = play(text, 1, "01 04 00 08 00 08 70 0E", answer.hex(" "))
+    assert found == [Sample("s02", 79.1382), Sample("rest", None, (Flag.STOPPED,))]

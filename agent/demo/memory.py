@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import count
 from struct import pack
 from typing import TYPE_CHECKING
 
 from agent.demo.levels import level
-from drivers.registers import BIT_TABLES
+from drivers.places import BIT_TABLES
+from drivers.sample import Flag
 
 if TYPE_CHECKING:
     from drivers.number import Number
+    from drivers.places import Measured, Place, Status
     from drivers.profile import ProfileFile
-    from drivers.registers import Measured, Place, Status
-    from drivers.sample import Flag
 
 _SPARE = 8
 _BOUNDS = {"u16": (0, 0xFFFF), "i16": (-0x8000, 0x7FFF), "u32": (0, 0xFFFFFFFF), "bcd16": (0, 9999)}
@@ -22,10 +24,9 @@ class Memory:
     """All tables of one instrument. Addresses beyond those its profile knows are refused."""
 
     def __init__(self, name: str, profile: ProfileFile) -> None:
-        self._name, self._profile = name, profile
-        places = [*(item.place for item in profile.measured), *(item.place for item in profile.statuses)]
-        self._size = {place.block.table: 0 for place in places}
-        for block in (place.block for place in places):
+        self._name, self._profile = name, profile.profile
+        self._size = {place.block.table: 0 for place in profile.places}
+        for block in (place.block for place in profile.places):
             self._size[block.table] = max(self._size[block.table], block.start + block.count + _SPARE)
         self._registers = {table: bytearray(2 * size) for table, size in self._size.items()}
         self._bits = dict.fromkeys(self._size, 0)
@@ -33,9 +34,16 @@ class Memory:
     def refresh(self, at_s: float, held: Flag | None) -> None:
         """Measure anew; `held` is the flag that the instrument should show, if its profile knows it."""
         for item in self._profile.measured:
-            self._write(item.place, _raw(item, level(item.channel, self._name, at_s)))
+            self._write(item.place, _raw(item, level(item.channel, self._name, at_s), at_s))
+            self._fill_beside(item)
         for status in self._profile.statuses:
             self._write(status.place, _state(status, held))
+
+    def _fill_beside(self, item: Measured) -> None:
+        for place in filter(None, (item.plus, item.decimals)):
+            self._write(place, 0)
+        for identity in item.identities:
+            self._write(identity.place, identity.value)
 
     def read(self, table: str, start: int, count: int) -> bytes | None:
         """Give the data bytes of an answer, or None where the addresses do not exist."""
@@ -60,11 +68,13 @@ class Memory:
 
 def _encoded(number: Number, raw: float | str, before: bytes) -> bytes:
     """Give the bytes in the standard order; a single bit leaves its register as it was `before` else."""
+    if number.format == "datetime":
+        return pack(">6H", *datetime.fromtimestamp(float(raw), UTC).timetuple()[:6])
     if isinstance(raw, str):
         return raw.encode().ljust(2 * number.registers, b"\0")[: 2 * number.registers]
-    if number.format == "bit":
-        word = int.from_bytes(before, "big") & ~(1 << number.bit) | int(raw) << number.bit
-        return word.to_bytes(2, "big")
+    if mask := number.mask or (number.format == "bit" and 1 << number.bit):
+        word = int.from_bytes(before, "big") & ~mask | int(raw) * (mask & -mask) & mask
+        return word.to_bytes(2 * number.registers, "big")
     if number.format.startswith("float"):
         return pack(f">{number.code}", raw)
     low, high = _BOUNDS.get(number.format, (-(2**31), 2**31 - 1))
@@ -72,9 +82,11 @@ def _encoded(number: Number, raw: float | str, before: bytes) -> bytes:
     return pack(f">{number.code}", int(str(whole), 16) if number.format.startswith("bcd") else whole)
 
 
-def _raw(item: Measured, value: float) -> float | str:
-    """Turn a value into what stands in the registers."""
+def _raw(item: Measured, value: float, at_s: float) -> float | str:
+    """Turn a value into what stands in the registers; a result is of the full hour."""
     number = item.place.number
+    if number.format == "datetime":
+        return at_s - at_s % 3600
     if number.format == "string":
         return "DEMO"
     if number.format == "bit":
@@ -88,6 +100,9 @@ def _state(status: Status, held: Flag | None) -> int:
     """Give a status that says `held`, or that all is well if it cannot."""
     if held in status.values.values():
         return next(raw for raw, flag in status.values.items() if flag == held)
+    if status.good:
+        known = status.good | status.values.keys()
+        return next(raw for raw in count() if raw not in known) if held == Flag.FAULT else min(status.good)
     well = sum(1 << bit for bit in status.clear_bits)
     bits = [bit for bit, flag in (*status.bits.items(), *status.clear_bits.items()) if flag == held]
     if bits:
