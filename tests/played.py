@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from copy import deepcopy
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from drivers import registry, transcript
 from drivers.errors import DriverError
 from drivers.line import Line
+from drivers.report import Report
 from drivers.transcript import Entry, Poll, Transcript, TranscriptPort
 
 if TYPE_CHECKING:
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("transcripts")
 _UNUSED: dict[tuple[str, str], bytes] = {}
-"""Drivers that have read nothing yet, by name and options: a profile takes a hundred times longer to read."""
+"""Profiles' drivers that have read nothing yet, by name and options: a file takes a hundred times longer to read."""
+_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {}
+"""Options of code drivers, checked."""
 
 
 class Played(NamedTuple):
@@ -37,9 +42,9 @@ def files(driver: str = "*") -> list[Path]:
 def driver_of(case: Transcript) -> Driver:
     """Give a fresh driver of the kind that a transcript is about, with its options."""
     name = Path(case.name).parent.name
-    if name in registry.CODE_DRIVERS:
-        return registry.load(name, case.options)
     key = name, repr(case.options)
+    if name in registry.CODE_DRIVERS:
+        return _code_driver(key, case)
     if key not in _UNUSED:
         _UNUSED[key] = pickle.dumps(registry.load(name, case.options))
     driver: Driver = pickle.loads(_UNUSED[key])
@@ -52,6 +57,15 @@ def driver_before(case: Transcript, poll: Poll) -> Driver:
     for earlier in poll.before:
         line, _ = line_over(case, earlier.entries)
         read(driver, line, case.address)
+    return driver
+
+
+def _code_driver(key: tuple[str, str], case: Transcript) -> Driver:
+    module = import_module(f"drivers.{key[0]}")
+    if key not in _OPTIONS:
+        registry.load(key[0], case.options)  # raises for options that are wrong
+        _OPTIONS[key] = module.OPTIONS.read(case.options, ("options",), Report(None))
+    driver: Driver = module.driver(deepcopy(_OPTIONS[key]))
     return driver
 
 
