@@ -5,7 +5,7 @@ Which bytes those are, how the sum is written, and whether it may be missing bel
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import cache, reduce
 from operator import xor
 
 
@@ -26,11 +26,9 @@ def sum16(data: bytes) -> int:
 
 def crc16(data: bytes, polynomial: int = 0xA001, start: int = 0xFFFF) -> int:
     """Reflected CRC-16, sent low byte first: Modbus 0xA001, Lufft UMB 0x8408; SDI-12 0xA001 from 0, as characters."""
-    crc = start
+    crc, table = start, _table(polynomial)
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (polynomial if crc & 1 else 0)
+        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
     return crc
 
 
@@ -49,9 +47,16 @@ def crc_hj212(data: bytes) -> int:
 
     So it knows 256 different sums only: it finds every damage of one character, but not all of two neighbours.
     """
-    crc = 0xFFFF
+    crc, table = 0xFFFF, _table(0xA001)
     for byte in data:
-        crc = crc >> 8 ^ byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+        crc = table[crc >> 8 ^ byte]
     return crc
+
+
+@cache
+def _table(polynomial: int) -> tuple[int, ...]:
+    """Give what eight steps of a reflected CRC make of each byte."""
+    found = list(range(256))
+    for _ in range(8):
+        found = [one >> 1 ^ (polynomial if one & 1 else 0) for one in found]
+    return tuple(found)
