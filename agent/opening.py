@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import beside, database, given_up, mark, salvage, soundness
+from agent import beside, database, given_up, layout, mark, salvage, soundness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def opened(path: Path, load: Callable[[database.Connection], None], *, is_short:
 
 def _loaded(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> database.Connection:
     has_log = _size(Path(f"{path}-wal")) > 0  # the last process ended in no good order
-    db = database.opened(
+    db = layout.opened(
         path, lambda: {given_up.NOTE: given_up.GivenUp("").text(), **salvage.todo(path)}, is_short=is_short
     )
     try:
