@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import __version__
+from agent import __version__, cli_kit
 from agent.stored import SpoolError
 from drivers.errors import ConfigError
 
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check every file and print the plan; opens nothing")
     check.set_defaults(command=_check)
     _add_by_hand(commands)
+    cli_kit.add_commands(commands)
     status = commands.add_parser("status", help="show what is stored, what is sent and what is not")
     status.set_defaults(command=_status)
     demo = commands.add_parser("demo", help="run a whole station with simulated instruments and a broker")

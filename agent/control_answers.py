@@ -144,7 +144,7 @@ class Answers:
             raise NotValid(f"driver: {request['driver']} does not speak what line {line.name} speaks")
         keeping = Timing(request["timeout"] or found.timeout_s or line.timeout_s, line.silence_s + found.silence_s)
         talk = _reading(found.driver, request["address"])
-        check = _reads_only(line.framer) if found.speaks_modbus else None
+        check = reads_only(line.framer) if found.speaks_modbus else None
         errand = Errand(talk, keeping, check)
         _check_patience(found.driver, poller)
         return _polled(found.driver, self._done(poller, request["address"], errand, names_sender=found.speaks_modbus))
@@ -252,7 +252,7 @@ def _polled(driver: Driver, outcome: Outcome) -> Reply:
     return _told(outcome) | {"channels": channels, "samples": listed(samples)}
 
 
-def _reads_only(framer: str) -> Callable[[bytes], None]:
+def reads_only(framer: str) -> Callable[[bytes], None]:
     """Build the check that lets pass what only reads: Modbus functions 1 to 4."""
 
     def check(request: bytes) -> None:

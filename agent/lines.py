@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def open_line(settings: LineSettings, trace: Trace | None = None) -> Line:
     """Make the line; its port is opened by the first conversation, and raises LineDown then."""
     timing = Timing(settings.timeout_s, settings.silence_s)
-    port, framer = _port(settings), settings.framer
+    port, framer = port_of(settings), settings.framer
     return Line(settings.name, port, framer=framer, echo=settings.echo, timing=timing, trace=trace)
 
 
@@ -25,7 +25,8 @@ def timing(instrument: InstrumentSettings, line: LineSettings) -> Timing:
     return Timing(instrument.timeout_s or line.timeout_s, line.silence_s + instrument.silence_s)
 
 
-def _port(settings: LineSettings) -> Port:
+def port_of(settings: LineSettings) -> Port:
+    """Make the port of a line; it is not opened."""
     if settings.kind == "tcp":
         return TcpPort(settings.where, settings.port)
     if settings.kind == "udp":

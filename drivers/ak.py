@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text
+from drivers.identity import Question, unknown
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 
@@ -88,6 +89,29 @@ _GASERA: dict[str, Flag | None] = {
     "7": Flag.STOPPED,  # cancelling
     "8": Flag.MAINTENANCE,  # laser scan
 }
+
+
+def _akon_of(found: re.Match[bytes]) -> dict[str, Any]:
+    places = range(1, len(found["values"].split()) + 1)
+    return {"protocol": "akon", "channels": {str(place): unknown(f"value_{place}") for place in places}}
+
+
+def _gasera_of(found: re.Match[bytes]) -> dict[str, Any]:
+    numbers = re.findall(rb" (\d{2,7}-\d\d-\d) ", found[0])
+    return {"channels": {cas.decode(): unknown(f"cas_{cas.decode()}", "ppm") for cas in numbers}}
+
+
+IDENTITY = (
+    Question(
+        lambda _: b"\x02 AKON K0\x03", re.compile(rb"\x02.AKON \d(?P<values>(?: +#?[+\d.Ee-]+)+) *\x03"), _akon_of
+    ),
+    Question(
+        lambda _: b"\x02 ASTS K0 \x03",
+        re.compile(rb"\x02.ASTS \d \d+ *\x03"),
+        lambda _: {"protocol": "gasera"},
+        then=(Question(lambda _: b"\x02 ACON K0 \x03", re.compile(rb"\x02.ACON 0 [^\x03]*\x03"), _gasera_of),),
+    ),
+)
 
 
 def driver(options: dict[str, Any]) -> Akon | Gasera:

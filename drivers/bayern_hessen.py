@@ -34,6 +34,7 @@ from drivers.checksum import xor8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text
+from drivers.identity import Question, unknown
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
@@ -62,6 +63,29 @@ _STX, _ETX = b"\x02", b"\x03"
 _LIMIT = 8192
 _RECORD = re.compile(r" ?(\d{3}) ([+-]\d{4})([+-]\d\d) ([0-9A-F]{2}) ([0-9A-F]{2}) (\w{3}) (\w{6})")
 _BY_VOLUME = {"ppb", "ppm", "ppt", "%"}
+
+_ANY_RECORD = rb" ?\d{3} [+-]\d{4}[+-]\d\d [0-9A-F]{2} [0-9A-F]{2} \w{3} \w{6}"
+
+
+def _asks(request: bytes, framing: str, end: bytes) -> Question:
+    return Question(
+        lambda _: request,
+        re.compile(rb"MD\d\d(?P<records>(?:" + _ANY_RECORD + rb")+) ?" + end),
+        lambda found: {
+            "framing": framing,
+            "channels": {
+                each[1]: unknown(f"value_{each[1]}") for each in _RECORD.finditer(found["records"].decode("latin-1"))
+            },
+        },
+    )
+
+
+IDENTITY = (
+    _asks(b"\x02DA\x0304", "etx_bcc", rb"\x03[0-9A-Fa-f]{2}"),
+    _asks(b"\x02DA\r", "stx_cr", rb"\r"),
+    _asks(b"DA\r", "cr", rb"\r"),
+)
+"""What every instrument answers, whatever its address; what the ids mean is in its manual."""
 
 
 class Record(NamedTuple):

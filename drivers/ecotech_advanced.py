@@ -40,6 +40,7 @@ from drivers.checksum import xor8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import NAME, Key, MapOf, Table, Text
+from drivers.identity import Question, unknown
 from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
 
@@ -77,6 +78,17 @@ _WHY = {
 _LASTING = {1, 2, 4}
 _LIMIT = 1024
 _STATUS_CHANNEL = Channel("status", "status_word", "")
+
+_PRIMARY_GAS = 50
+IDENTITY = (
+    Question(
+        lambda address: frame(address, _GET, bytes([_PRIMARY_GAS])),
+        re.compile(rb"\x02.\x01\x03\x05\x32.{5}\x04", re.DOTALL),
+        lambda _: {"channels": {_PRIMARY_GAS: unknown("primary_gas")}},
+        (0, 1),
+        range(256),
+    ),
+)
 
 
 def driver(options: dict[str, Any]) -> EcotechAdvanced:

@@ -40,6 +40,7 @@ from drivers.checksum import xor8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Key, ListOf, Number, Table, Text
+from drivers.identity import Question
 from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
 
@@ -75,6 +76,17 @@ _SUM = re.compile(rb"[0-9A-F]{2}", re.IGNORECASE)
 _LIMIT = 1024
 _DIGITS = 8
 _STATE_CHANNELS = (Channel("mode", "mode", ""), Channel("alarm", "alarm_word", ""))
+
+
+def _asks(name: bytes) -> Question:
+    covered = name + _STATE
+    request = _STX + covered + b"%02X" % xor8(covered) + _ETX
+    answer = re.compile(rb"[\x06\x1b]\x02?" + covered + rb"[A-Z][0-9A-F]{2}[^\x03]*\x03")
+    return Question(lambda _: request, answer, lambda _: {"name": name.decode()})
+
+
+IDENTITY = tuple(map(_asks, (b"AC32", b"CO12", b"AF22", b"O342")))
+"""The state, asked by the name; an MP101 is called by a number that only its owner knows."""
 
 
 def driver(options: dict[str, Any]) -> EnveaMode4:

@@ -56,6 +56,16 @@ _LONGEST = 32
 _LIMIT = 1024
 
 
+def options_for(heard: bytes) -> dict[str, Any] | None:
+    """Give name and unit of the first message that was heard."""
+    for found in _MESSAGE.finditer(heard):
+        if fields := _FIELDS.fullmatch(found[1].decode("latin-1")):
+            unit = next(unit for unit, letter in UNITS.items() if letter == fields[4])
+            said = {"node": fields[1], "unit": unit}
+            return {name: value for name, value in said.items() if value != OPTIONS.keys[name].default}
+    return None
+
+
 def driver(options: dict[str, Any]) -> WindSonic:
     """Build the driver from checked options."""
     return WindSonic(options)

@@ -46,6 +46,7 @@ from drivers.checksum import crc_hj212
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text, duration
+from drivers.identity import unknown
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
@@ -88,10 +89,22 @@ OPTIONS = Table(
 
 _TIME = "result_time"
 _SHELL = 12
+_RESULTS = ("2011", "2051", "2061", "2031")
 _LONGEST, _LIMIT = 1024, 8192
 _PAIR = re.compile(r"([A-Za-z0-9-]+)=([^=,;&]*)")
 _VALUE = re.compile(r"[+-]?\d{1,14}(?:\.\d{0,10})?")
 _ANSWERS_TO_REQUESTS = {"9011": "QnRtn", "9012": "ExeRtn"}
+
+
+def options_for(heard: bytes) -> dict[str, Any] | None:
+    """Give the factors of the first result that was heard."""
+    with suppress(BadAnswer):
+        for frame in _frames(heard):
+            factors = [name for name in frame.content if _FACTOR.fullmatch(name)]
+            if factors and frame.head.get("CN") in _RESULTS:
+                command = {} if frame.head["CN"] == _RESULTS[0] else {"command": frame.head["CN"]}
+                return command | {"channels": {factor: unknown(factor.partition("-")[0]) for factor in factors}}
+    return None
 
 
 class Frame(NamedTuple):

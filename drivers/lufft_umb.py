@@ -49,6 +49,7 @@ from drivers.checksum import crc16
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text
+from drivers.identity import Question
 from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
 
@@ -157,6 +158,23 @@ def framed(to: int, sender: int, command: int, payload: bytes) -> bytes:
     head = _SOH + to.to_bytes(2, "little") + sender.to_bytes(2, "little") + bytes([len(payload) + 2])
     covered = head + bytes([0x02, command, _VERSION]) + payload + b"\x03"
     return covered + crc16(covered, 0x8408).to_bytes(2, "little") + b"\x04"
+
+
+def _asks(kind: int) -> Question:
+    """Ask an instrument of a class for channel 100; one that has none says so in a frame of the same form."""
+    return Question(
+        lambda address: framed(kind << 12 | address, _MASTER, _SINGLE, b"\x64\x00"),
+        re.compile(
+            rb"\x01\x10\x01\xf0." + bytes([kind << 4]) + rb".\x02" + bytes([_SINGLE]) + rb"\x10.{1,11}\x03..\x04",
+            re.DOTALL,
+        ),
+        lambda _: {"class": kind},
+        (1,),
+        range(1, 256),
+    )
+
+
+IDENTITY = tuple(map(_asks, (7, 8, 9)))
 
 
 def _frames(data: bytes) -> Iterator[bytes]:

@@ -43,6 +43,7 @@ from drivers.checksum import sum16
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Key, MapOf, Table, Text
+from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ class Column(NamedTuple):
 
     unit: str
     text: str
+
+
+def _asks(protocol: str) -> Question:
+    """Ask for the header, whose first column is the time."""
+    return Question(
+        lambda _: PROTOCOLS[protocol].header, re.compile(rb"Time, ?Conc[^\r\n]*\r"), lambda _: {"protocol": protocol}
+    )
+
+
+IDENTITY = (_asks("computer_mode"), _asks("query"))
+"""The others have a menu, and whoever opens that must leave it again."""
 
 
 def driver(options: dict[str, Any]) -> MetOne:

@@ -31,6 +31,8 @@ _FRAMERS: dict[str, FramerBase] = {
     "rtu": FramerRTU(_DECODER),
     "ascii": FramerAscii(_DECODER),
 }
+EXCEPTION = "Modbus exception"
+"""How the text of an error begins that an instrument answered with."""
 _EXCEPTIONS = {
     1: "illegal function",
     2: "illegal data address",
@@ -278,7 +280,7 @@ def _is_whole(frame: bytes) -> bool:
 
 
 def _exception(code: int) -> Exception:
-    text = f"Modbus exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
+    text = f"{EXCEPTION} {code} ({_EXCEPTIONS.get(code, 'unknown')})"
     if code in {1, 2, 3}:
         return Refused(text, code)
     return NoAnswer(text) if code in {10, 11} else BadAnswer(text)

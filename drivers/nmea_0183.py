@@ -67,6 +67,46 @@ OPTIONS = Table(
 _SENTENCE = re.compile(r"\$([A-Z]{2})([A-Z]{3}),([^*$!]*)\*([0-9A-Fa-f]{2})")
 _LONGEST, _LIMIT = 82, 16384
 
+_USUAL = {
+    "RMC": ("RMC utc", "RMC latitude", "RMC longitude"),
+    "GGA": ("GGA satellites", "GGA altitude"),
+    "ZDA": ("ZDA utc",),
+}
+_MEANINGS = {"C": "temperature", "H": "relative_humidity", "P": "air_pressure"}
+
+
+def options_for(heard: bytes) -> dict[str, Any] | None:
+    """Give channels for the sentences that came; what a transducer measures is in its manual."""
+    channels: dict[str, dict[str, str]] = {}
+    options: dict[str, Any] = {"channels": channels}
+    for _, name, fields, _ in _SENTENCE.findall(heard.decode("latin-1")):
+        parts = fields.split(",")
+        if name == "MWV" and len(parts) == 5 and parts[3] in SPEEDS:
+            options |= {"reference": parts[1]} if parts[1] == "T" else {}
+            channels["wind_direction"] = _row("MWV direction", "wind_direction", "deg")
+            channels["wind_speed"] = _row("MWV speed", "wind_speed", SPEEDS[parts[3]][0])
+        elif name == "XDR":
+            channels |= _transducers(parts)
+        for source in _USUAL.get(name, ()):
+            what = source.partition(" ")[2]
+            channels[what] = _row(source, what, NAMED[source])
+    return options if channels else None
+
+
+def _transducers(parts: list[str]) -> dict[str, dict[str, str]]:
+    groups = [parts[place : place + 4] for place in range(0, len(parts) - 3, 4)]
+    return {
+        f"{_MEANINGS.get(kind, 'value')}_{kind}{number}": _row(
+            f"XDR {kind} {number}", _MEANINGS.get(kind, "unknown"), TRANSDUCERS[kind][unit][0]
+        )
+        for kind, _, unit, number in groups
+        if unit in TRANSDUCERS.get(kind, ()) and _FROM.fullmatch(f"XDR {kind} {number}")
+    }
+
+
+def _row(source: str, parameter: str, unit: str) -> dict[str, str]:
+    return {"from": source, "parameter": parameter, "unit": unit}
+
 
 def driver(options: dict[str, Any]) -> Nmea0183:
     """Build the driver from checked options. Raises ValueError for a unit or date that cannot be."""

@@ -37,6 +37,7 @@ from drivers.checksum import xor8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import Choice, Key, ListOf, Table, duration
+from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ _FRAME = re.compile(rb"<([^<>]*)>([0-9A-Fa-f]{2})")
 _VALUES = re.compile(r"sendVal (.*?);?")
 _VALUE = re.compile(r"(\d{1,4})=([+-]?\d{1,15}(?:\.\d{1,15})?(?:[eE][+-]?\d{1,2})?|[+-]?(?:nan|inf))", re.IGNORECASE)
 _LIMIT = 16_384
+
+IDENTITY = (Question(lambda _: b"<getVal60>\r\n", re.compile(rb"<sendVal 60=[^<>]*>[0-9A-Fa-f]{2}"), lambda _: {}),)
 
 
 def driver(options: dict[str, Any]) -> Fidas:

@@ -49,6 +49,7 @@ from drivers.checksum import crc16
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, NoAnswer, Refused
 from drivers.fields import NAME, Choice, Key, ListOf, Number, Table, Text, duration
+from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 
@@ -80,6 +81,17 @@ _MARGIN_S = 1.0
 """A service request may come as late as the time that the sensor announced; then it takes its way."""
 _LONGEST = 84
 _LIMIT = 512
+
+IDENTITY = (
+    Question(
+        lambda address: f"{_letter(address)}I!".encode(),
+        re.compile(rb"(?<![!-~])[0-9A-Za-z]1[0-9](?P<who>[ -~]{17,30})\r\n"),
+        lambda found: {"identity": found[0][1:].decode("latin-1").rstrip()[:16].rstrip()},
+        (0, 1),
+        range(len(_ADDRESSES)),
+    ),
+)
+"""Who it is; how many values it sends, and which, is in its manual."""
 
 
 def driver(options: dict[str, Any]) -> Sdi12:

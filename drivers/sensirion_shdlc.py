@@ -30,6 +30,7 @@ and the device status register (fan and laser faults) are not covered: a broken 
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +38,7 @@ from drivers.checksum import sum8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import Table
+from drivers.identity import Question
 from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
 
@@ -58,6 +60,14 @@ _START, _READ = 0x00, 0x03
 _NOT_ALLOWED = 0x43
 _FLOATS = struct.Struct(">10f")
 _LIMIT = 512
+
+IDENTITY = (
+    Question(
+        lambda _: b"\x7e\x00\x03\x00\xfc\x7e",
+        re.compile(rb"\x7e\x00\x03(?:\x43\x00\xb9|\x00\x00\xfc|\x00\x28[^\x7e]{41,84})\x7e"),
+        lambda _: {},
+    ),
+)
 
 
 class Frame(NamedTuple):

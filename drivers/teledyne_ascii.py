@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Key, ListOf, MapOf, Table, Text
+from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
@@ -82,6 +83,21 @@ _VALUE = re.compile(r"([^=]+?)\s*=\s*(?:([+-]?\d{1,12}(?:\.\d{0,12})?|[+-]?\.\d{
 _WARNINGS = Channel("warnings", "warnings", "")
 _NONE = "none"
 _LIMIT = 16_384
+
+
+def _options_of(found: re.Match[bytes]) -> dict[str, Any]:
+    labels = {label.decode() for label in re.findall(rb" ([A-Z0-9]+) *=", found[0])}
+    return next(({"gas": gas} for gas, names in GASES.items() if names[0] in labels), {})
+
+
+IDENTITY = (
+    Question(
+        lambda _: b"T LIST\r",
+        re.compile(rb"(?:T \d{1,3}:\d\d:\d\d +(?P<address>\d{1,4}) +[^\r\n]*=[^\r\n]*\r?\n)+"),
+        _options_of,
+    ),
+)
+"""All test values; the concentrations among them tell which analyzer it is."""
 
 
 def driver(options: dict[str, Any]) -> TeledyneAscii:

@@ -54,6 +54,7 @@ from drivers.checksum import sum16
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, DriverError, NoAnswer, Refused
 from drivers.fields import NAME, Choice, Key, MapOf, Table, Text
+from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 from drivers.thermo_models import (
@@ -112,6 +113,27 @@ _VALUE = re.compile(
 _SUM = re.compile(rb"(.*)(?:\nsum |\x80(?:sum )?)([0-9A-Fa-f]{4})", re.DOTALL)
 _NOES = {"bad cmd", "too high", "too low", "invalid string", "data not valid", "feature not enabled"}
 _STRAY = b"\x80\xff"
+
+_MODEL_OF = {b"o3": "49i", b"so2": "43i", b"co": "48i", b"no": "42i", b"pm": "5014i"}
+_IDS = (42, 43, 48, 49, 59)
+
+
+def _asks(word: bytes, answer: bytes, **options: str) -> Question:
+    return Question(
+        lambda address: bytes([128 + address % 128]) + word + b"\r",
+        re.compile(rb"(?i)" + word + rb"\s+" + answer + rb"[^\r]*\r"),
+        lambda _: dict(options),
+        _IDS,
+        range(128),
+    )
+
+
+IDENTITY = (
+    _asks(b"flags", rb"[0-9a-f]{1,8}\b")._replace(
+        then=tuple(_asks(word, rb"-?[\d.]+(?:E[+-]?\d+)? [a-z]", model=model) for word, model in _MODEL_OF.items())
+    ),
+)
+"""The status word, which all have, and then the gas: models of one gas are not told apart."""
 
 
 def driver(options: dict[str, Any]) -> CLink:

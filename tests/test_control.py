@@ -22,7 +22,7 @@ from waiting import until
 from agent import control
 from agent.commands import NotValid
 from agent.control import CLIENTS_MOST
-from agent.control_answers import _reads_only
+from agent.control_answers import reads_only
 from agent.control_requests import REQUEST_BYTES, REQUESTS, parse
 from agent.spool_lock import address
 from drivers.errors import Refused
@@ -383,13 +383,13 @@ def test_a_driver_that_writes_is_stopped_before_it_does():
     requests = {"tcp": "00 01 00 00 00 06 01 {} 00 01 00 01", "rtu": "01 {} 00 01 00 01 00 00"}
     for framer, form in requests.items():
         for function in ("01", "02", "03", "04"):
-            _reads_only(framer)(bytes.fromhex(form.format(function)))
+            reads_only(framer)(bytes.fromhex(form.format(function)))
         for function in ("05", "06", "0F", "10", "16", "17", "2B", "83"):
             with pytest.raises(Refused):
-                _reads_only(framer)(bytes.fromhex(form.format(function)))
-    _reads_only("ascii")(b":0103000100010A\r\n")
+                reads_only(framer)(bytes.fromhex(form.format(function)))
+    reads_only("ascii")(b":0103000100010A\r\n")
     with pytest.raises(Refused):
-        _reads_only("ascii")(b":01060001000107\r\n")
+        reads_only("ascii")(b":01060001000107\r\n")
 
 
 def test_a_line_on_which_nothing_is_polled_is_not_held(daemon, connect):

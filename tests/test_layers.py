@@ -14,6 +14,11 @@ status = open("/proc/self/status").read()
 print(json.dumps({"modules": sorted(sys.modules), "rss_mb": int(re.search(r"VmRSS:\\s+(\\d+)", status)[1]) / 1024}))
 """
 ONLY_FOR_OTHER_COMMANDS = {
+    "agent.add",
+    "agent.init",
+    "agent.probe",
+    "agent.reads",
+    "agent.scan",
     "rich",
     "amqtt",
     "jsonschema",
