@@ -1,5 +1,4 @@
 """The daemon: when to ask, where to keep and send the answers, and what if something fails."""
 
-from importlib.metadata import version
-
-__version__ = version("stationd")
+__version__ = "0.2.0.dev0"
+"""Stands here and not in the package's metadata alone: to ask for those takes the daemon a megabyte."""
