@@ -11,16 +11,14 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
-from agent import beside, copies, database, given_up, mark, opening, salvage
+from agent import beside, database, mark, opening
 from agent.beside import condemn
-from agent.copies import Copies
 from agent.database import reading, record_crc, storing, with_crc
-from agent.given_up import GivenUp
+from agent.legacy import Legacy
 from agent.oldest import Oldest, oldest
-from agent.ranges import Ranges
 from agent.reader import Reader
 from agent.room import Room
-from agent.soundness import unacknowledged
+from agent.salvage import origin_of
 from agent.spool_lock import Lock, holder
 from agent.storage import Filling
 from agent.stored import DamagedRecord, Dating, Hour, Selection, SpoolError, Stored
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from agent.copies import Copies
     from agent.record import Record
     from agent.salvage import Salvage
 
@@ -55,14 +54,11 @@ class Spool:
     Raises SpoolError from every method when the file cannot store.
     """
 
-    salvage: Salvage | None
-    """What is still to be copied from damaged files; the commit that stores its last batch makes it None."""
     newest: int
     """The highest seq that was ever given, 0 for none."""
-    copies: Copies
-    """Damaged files whose copies this spool holds."""
+    legacy: Legacy
+    """What was taken over from damaged spools, and what is noted for a next one."""
     _held_from: int
-    _given_up: GivenUp
     _mark: mark.Mark
 
     def __init__(self, path: Path) -> None:
@@ -81,6 +77,16 @@ class Spool:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def salvage(self) -> Salvage | None:
+        """What is still to be copied from damaged files."""
+        return self.legacy.salvage
+
+    @property
+    def copies(self) -> Copies:
+        """Damaged files whose copies this spool holds."""
+        return self.legacy.copies
+
     def commit(
         self,
         records: Sequence[Record],
@@ -98,7 +104,7 @@ class Spool:
         `drop`, `damaged`: ranges to delete and settle, of which the records tell; see `drop_damaged`.
         """
         first, last = self.newest + 1, self.newest + len(records)
-        given_up_now = [*drop, *damaged, *self.untold_by([*drop, *damaged])]
+        gone = [*drop, *damaged, *self.untold_by([*drop, *damaged])]
         if records:
             self._mark.put(self.newest, last, self._settled)
         with storing(self._db, self.path):
@@ -110,7 +116,8 @@ class Spool:
             for index, *span in hours:
                 self._db.execute("INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?)", with_crc(first + index, *span))
             self._acknowledge(acknowledged)
-            for key, value in {**self._own_notes(first, last, given_up_now, damaged), **notes}.items():
+            own = self.legacy.notes(first, last, gone, damaged, self.acknowledged)
+            for key, value in {**own, **notes}.items():
                 database.note(self._db, key, value)
             if held and rows and not self._held_from:
                 database.note(self._db, "held_from", str(first))
@@ -119,19 +126,16 @@ class Spool:
         self.newest = last
         if records:
             self._mark.put(last, last, self._settled)
-        if self.salvage and salvage.SALVAGE in notes:
-            self._salvaged(is_done=not notes[salvage.SALVAGE])
-        self.copies.delivered(self.acknowledged)
+        self.legacy.stored(notes, self.acknowledged)
         return self.newest
 
     def untold_by(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Give what only undelivered records of these ranges tell was given up: who gives them up has to tell it."""
-        untold = Ranges(gap for one in ranges for gap in unacknowledged(self.acknowledged, *one))
-        return list(self._given_up.told_by(untold))
+        return self.legacy.untold_by(ranges, self.acknowledged)
 
     def copies_among(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
         """Give the first names, spool and seq, of salvaged records of these ranges."""
-        origins = {number: origin for text, (number, _) in self._shapes.items() if (origin := salvage.origin_of(text))}
+        origins = {number: origin for text, (number, _) in self._shapes.items() if (origin := origin_of(text))}
         if not origins:
             return []
         rows = [
@@ -222,41 +226,10 @@ class Spool:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, unless somebody is reading it, and let others use it."""
-        if self.salvage:
-            self.salvage.close()
+        self.legacy.close()
         database.close(self._db)
         self._mark.close()
         self.lock.close()
-
-    def _own_notes(
-        self, first: int, last: int, given_up_now: Sequence[tuple[int, int]], damaged: Sequence[tuple[int, int]]
-    ) -> dict[str, str]:
-        """Give what must be known should this file be damaged: what a commit tells of, and which files it ends.
-
-        A damaged copy is no loss while the file that it is of is there.
-        """
-        notes = {}
-        if given_up_now:
-            self._given_up.add(first, last, given_up_now, self.acknowledged)
-            notes[given_up.NOTE] = self._given_up.text()
-        if damaged:
-            again = self.copies.take_again(damaged)
-            taken = self.salvage or salvage.Salvage(self.path, "[]")
-            if taken.take_again(again, damaged):
-                self.salvage = taken
-                notes |= {copies.NOTE: self.copies.text(), salvage.SALVAGE: taken.todo()}
-        if self.salvage and self.salvage.finished:
-            self.copies.add(self.salvage.finished, last)
-            notes[copies.NOTE] = self.copies.text()
-        return notes
-
-    def _salvaged(self, *, is_done: bool) -> None:
-        """Go on with salvage, or end it, now that its last batch is stored."""
-        if self.salvage:
-            self.salvage.finished.clear()
-            if is_done:
-                self.salvage.close()
-                self.salvage = None
 
     def _row(self, seq: int, record: Record, *, held: bool) -> tuple[int, int, int | None, int, bytes, int]:
         (at_ms, elapsed_ms), text, body = record
@@ -305,9 +278,7 @@ class Spool:
 
     @property
     def _settled(self) -> int:
-        """Up to here nothing need be sent again, nor told."""
-        first, last = next(iter(self.acknowledged), (0, 0))
-        return self._given_up.told_until(last, self.acknowledged) if first == 1 else 0
+        return self.legacy.settled(self.acknowledged)
 
     def _one(self, statement: str) -> int:
         return int(self._rows(statement)[0][0])
@@ -323,9 +294,7 @@ class Spool:
         shapes = database.shapes(db).items()
         self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
         self._held_from = int(database.meta(db, "held_from") or 0)
-        self._given_up = GivenUp(database.meta(db, given_up.NOTE))
-        self.copies = Copies(self.path, database.meta(db, copies.NOTE))
-        self.salvage = salvage.begun(self.path, database.meta(db, salvage.SALVAGE), self.copies)
+        self.legacy = Legacy(self.path, db)
         beside.keep_id(self.path, self.id)
         self._mark = mark.Mark(self.path, self.id)
         self._mark.put(self.newest, self.newest, self._settled)
