@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from drivers.driver import Driver
 
-TRANSCRIPTS = Path(__file__).parent.parent / "tests" / "transcripts"
 HEAD_BYTES = 3
 TIMEOUT_S, RSS_LIMIT_MB = 5, 700
 GROWTH_MOST_MB = 40.0
@@ -92,7 +91,7 @@ class Replay:
 def places(name: str) -> list[Place]:
     """Give every answer of every transcript of a driver that is not empty."""
     found = []
-    for file in sorted((TRANSCRIPTS / name).glob("*.txt")):
+    for file in transcript.files(name):
         case = transcript.load(file)
         for poll in case.polls:
             answers = tuple(entry.data for entry in poll.entries if entry.mark == "<")

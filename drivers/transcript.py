@@ -30,14 +30,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from drivers.sample import Flag, Sample
 from drivers.trace import bytes_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+FOLDER = Path(__file__).with_name("transcripts")
+"""Those that are shipped, in a folder for each driver."""
 _LOGGED = re.compile(r"^(?:.*\bstationd\[\d+\]: )?INFO (?=[<>] )")
 _REMARK = re.compile(r'\s+#[^"]*$')
 EVIDENCE = ("captured", "manual", "built", "invented")
@@ -133,6 +133,11 @@ class Transcript:
 def load(path: Path) -> Transcript:
     """Read a transcript file. Raises ValueError with the line that is wrong."""
     return Transcript(path.read_text(encoding="utf-8"), str(path))
+
+
+def files(driver: str = "*", *more: Path) -> list[Path]:
+    """List the transcripts of a driver, or of all: the shipped ones, then those of `more` folders like that."""
+    return [file for folder in (FOLDER, *more) for file in sorted(folder.glob(f"{driver}/*.txt"))]
 
 
 def sample_line(sample: Sample) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drivers.driver import Driver
     from drivers.sample import Sample
 
-FOLDER = Path(__file__).with_name("transcripts")
+files = transcript.files
 _UNUSED: dict[tuple[str, str], bytes] = {}
 """Profiles' drivers that have read nothing yet, by name and options: a file takes a hundred times longer to read."""
 _OPTIONS: dict[tuple[str, str], dict[str, Any]] = {}
@@ -32,11 +32,6 @@ class Played(NamedTuple):
 
     samples: list[Sample]
     error: str
-
-
-def files(driver: str = "*") -> list[Path]:
-    """List the transcripts of a driver, or of all."""
-    return sorted(FOLDER.glob(f"{driver}/*.txt"))
 
 
 def driver_of(case: Transcript) -> Driver:
