@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--script", default="", help='keys to press and when, like "5:b,15:b"; no terminal needed')
     demo.add_argument("--broker", choices=("mosquitto", "amqtt"), default="mosquitto", help="mosquitto if installed")
     demo.set_defaults(command=_demo)
+    _add_simulate(
+        commands.add_parser("simulate", help="play all instruments of a configuration on ports of this machine")
+    )
     _add_spool(commands.add_parser("spool", help="look into the spool").add_subparsers(required=True, metavar="WHAT"))
     drivers = commands.add_parser("drivers", help="list the instruments that are supported, and how each was checked")
     drivers.add_argument("driver", nargs="?", help="say all that is known of this one")
@@ -98,6 +101,21 @@ def _seconds(text: str) -> float:
     if amount is None or not span.low <= amount <= span.high:
         raise argparse.ArgumentTypeError("allowed: 100ms to 1d, written like 500ms, 2s, 10min")
     return amount
+
+
+def _add_simulate(simulate: argparse.ArgumentParser) -> None:
+    simulate.add_argument("directory", type=Path, nargs="?", help="the configuration (default: that of --config)")
+    simulate.add_argument("--out", type=Path, help="where the configuration to run goes (default: a new folder)")
+    simulate.add_argument(
+        "--broker", default="mqtt://127.0.0.1:1883", metavar="URL", help="keep: the station's; default: %(default)s"
+    )
+    simulate.add_argument("--spool", type=Path, metavar="FILE", help="spool to run with (default: a new one in --out)")
+    simulate.add_argument("--port-base", type=int, default=0, metavar="N", help="TCP ports from here on (default: any)")
+    simulate.add_argument("--seconds", type=float, default=0, help="end after so long (default: at quit)")
+    simulate.add_argument("--script", default="", help='faults and when, like "5:silent so2,20:well so2"')
+    simulate.add_argument("--log", type=Path, metavar="FILE", help="note every answer, a line of JSON each")
+    simulate.add_argument("--seed", type=int, help="make damage repeatable")
+    simulate.set_defaults(command=_simulate)
 
 
 def _add_spool(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -168,6 +186,12 @@ def _drivers(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     from agent.demo.main import run
+
+    return run(arguments)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from agent.simulate.main import run
 
     return run(arguments)
 

@@ -3,25 +3,21 @@
 import pytest
 
 from agent.config import load
-from agent.demo.memory import Memory
 from agent.demo.plan import INSTRUMENTS, write_files
 from agent.demo.simulated import Simulation
 from agent.lines import open_line
-from drivers import profile, registry, toml_file
+from agent.simulate.mood import Mood
 from drivers.errors import NoAnswer
 from drivers.sample import Flag, worst
-
-REGISTERS = [file for file in registry.files(registry.SHIPPED) if "protocol" not in toml_file.load(file).data]
 
 
 @pytest.fixture
 def station(tmp_path):
     """Run the simulation and read the configuration as a daemon would."""
     simulation = Simulation(tmp_path)
-    for one in simulation.instruments.values():
-        one.held = lambda _at_s: None
+    simulation.has_spells = False
     simulation.start()
-    write_files(tmp_path / "config", 1883, tmp_path / "spool.db", "5", simulation.lines)
+    write_files(tmp_path / "config", 1883, tmp_path / "spool.db", "5", simulation.places)
     yield simulation, load(tmp_path / "config")
     simulation.close()
 
@@ -58,7 +54,7 @@ def test_every_simulated_instrument_is_read_by_its_own_driver(station, name):
 def test_trouble_of_a_simulated_instrument_shows_in_its_flags(station, name):
     """A spell of trouble becomes a flag that the driver knows."""
     simulation, config = station
-    simulation.instruments[name].held = lambda _at_s: Flag.FAULT
+    simulation.instruments[name].be(Mood.FLAG, flag=Flag.FAULT)
     held = [worst(sample.flags) for sample in read(config, name) if sample.flags]
     assert Flag.FAULT in held
 
@@ -67,19 +63,6 @@ def test_trouble_of_a_simulated_instrument_shows_in_its_flags(station, name):
 def test_a_silenced_instrument_does_not_answer(station, name):
     """Silence is met on a TCP line, on the RTU line and on the C-Link line."""
     simulation, config = station
-    simulation.instruments[name].is_silent = True
+    simulation.instruments[name].be(Mood.SILENT)
     with pytest.raises(NoAnswer):
         read(config, name)
-
-
-@pytest.mark.parametrize("path", REGISTERS, ids=lambda path: path.stem)
-def test_memory_holds_every_register_that_a_shipped_profile_reads(path):
-    """Whatever the profile asks for is there, whether well or in trouble."""
-    loaded = profile.load(toml_file.load(path))
-    memory = Memory("any", loaded)
-    for held in (None, *Flag):
-        memory.refresh(1_700_000_000.0, held)
-        for item in (*loaded.profile.measured, *loaded.profile.statuses):
-            block = item.place.block
-            assert len(memory.read(block.table, block.start, block.count)) == block.size
-    assert memory.read("input", 65_000, 2) is None

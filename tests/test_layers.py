@@ -23,6 +23,7 @@ ONLY_FOR_OTHER_COMMANDS = {
     "amqtt",
     "jsonschema",
     "agent.demo",
+    "agent.simulate",
     "agent.check",
     "agent.look",
     "agent.schemas",

@@ -14,6 +14,7 @@ from agent.demo.broker import Broker, end
 from agent.demo.plan import STATION, write_files
 from agent.demo.simulated import Simulation
 from agent.demo.uplink import Uplink
+from agent.simulate.mood import Mood
 from agent.spool import Reader, SpoolError
 from drivers.clock import monotonic_s, sleep_s
 
@@ -44,8 +45,8 @@ class Show:
         self.uplink = Uplink(self.broker.port)
         self._ends = contextlib.ExitStack()
         self._ends.callback(self.uplink.close)
-        lines = self.simulation.lines
-        write_files(directory / "config", self.uplink.port, self._spool, self.broker.protocol, lines)
+        places = self.simulation.places
+        write_files(directory / "config", self.uplink.port, self._spool, self.broker.protocol, places)
 
     def start(self) -> None:
         """Start it all."""
@@ -116,14 +117,14 @@ class Show:
     def turn_instrument(self) -> None:
         """Silence the next instrument, or let the silent one speak."""
         instruments = list(self.simulation.instruments.values())
-        silent = next((one for one in instruments if one.is_silent), None)
+        silent = next((one for one in instruments if one.mood is Mood.SILENT), None)
         if silent is not None:
-            silent.is_silent = False
+            silent.be(Mood.WELL)
             self.note(f"{silent.name} answers again")
         else:
             chosen = instruments[self._next_silent % len(instruments)]
             self._next_silent += 1
-            chosen.is_silent = True
+            chosen.be(Mood.SILENT)
             self.note(f"{chosen.name} is silent")
 
     def kill_daemon(self) -> None:
@@ -164,7 +165,7 @@ class Show:
     def mend(self) -> None:
         """Undo everything that was done to it."""
         for one in self.simulation.instruments.values():
-            one.is_silent = False
+            one.be(Mood.WELL)
         if self.uplink.is_frozen:
             self.turn_uplink()
         if not self.broker.is_running:

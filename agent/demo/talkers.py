@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from agent.demo.levels import level
+from agent.simulate import frames
+from agent.simulate.damage import Sum
+from agent.simulate.instrument import Reply
+from agent.simulate.levels import level
+from agent.simulate.mood import Mood
 from drivers.checksum import sum16, xor8
-from drivers.sample import Channel
+from drivers.clock import wall_s
+from drivers.sample import Channel, Flag
 
 _WORDS = {
     "o3": Channel("o3", "O3", "ppb"),
@@ -22,6 +27,50 @@ _WORDS = {
 _NORMAL, _LAMP_TEMPERATURE = 0x0C00_0000, 0x0C00_0004
 _DIRECTION = Channel("wind_direction", "wind_direction", "deg")
 _SPEED = Channel("wind_speed", "wind_speed", "m/s")
+
+
+class _Talker:
+    """What both have in common: a checksum, and a fault that they can show."""
+
+    about = "made for the demo"
+    every_s: float | None = None
+    sum = Sum.CHECKSUM
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def request_in(self, data: bytes) -> int:
+        """See Voice."""
+        del data
+        return frames.NONE
+
+    def can(self, mood: Mood, flag: Flag | None) -> bool:
+        """See Voice."""
+        return mood is Mood.FLAG and flag in {None, Flag.FAULT}
+
+
+class CLink(_Talker):
+    """The voice of a Thermo 49i."""
+
+    def request_in(self, data: bytes) -> int:
+        """See Voice."""
+        return data.find(b"\r") + 1 or frames.MAY_BECOME
+
+    def reply(self, request: bytes, mood: Mood, flag: Flag | None) -> Reply:
+        """See Voice."""
+        del flag
+        return Reply((c_link(request, self._name, wall_s(), is_faulty=mood is Mood.FLAG),))
+
+
+class WindSonic(_Talker):
+    """The voice of a WindSonic."""
+
+    every_s = 1.0
+
+    def reply(self, request: bytes, mood: Mood, flag: Flag | None) -> Reply:
+        """See Voice."""
+        del request, flag
+        return Reply((wind_sonic(self._name, wall_s(), is_faulty=mood is Mood.FLAG),))
 
 
 def c_link(command: bytes, name: str, at_s: float, *, is_faulty: bool) -> bytes:

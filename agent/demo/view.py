@@ -12,6 +12,7 @@ from rich.text import Text
 from agent.demo.arrivals import live_per_s
 from agent.demo.keys import KEYS
 from agent.demo.plan import INSTRUMENTS
+from agent.simulate.mood import Mood
 from drivers.clock import wall_s
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _deliveries(arrivals: Arrivals) -> str:
 
 def _outage(show: Show) -> str:
     uplink = "frozen" if show.uplink.is_frozen else "open" if show.uplink.is_open else "shut"
-    silent = [one.name for one in show.simulation.instruments.values() if one.is_silent]
+    silent = [one.name for one in show.simulation.instruments.values() if one.mood is Mood.SILENT]
     return (
         f"{show.broker.name:<9} {'runs' if show.broker.is_running else 'STOPPED'}, uplink {uplink}\n"
         f"daemon    {'runs' if show.daemon_runs else 'DEAD'}, killed {show.kills} times\n"
