@@ -65,7 +65,7 @@ class CLink(_Talker):
 class WindSonic(_Talker):
     """The voice of a WindSonic."""
 
-    every_s = 1.0
+    every_s: float | None = 1.0
 
     def reply(self, request: bytes, mood: Mood, flag: Flag | None) -> Reply:
         """See Voice."""
