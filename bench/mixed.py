@@ -3,8 +3,8 @@
     python -m bench.mixed --seconds 600 --seed 7
 
 32 instruments, every driver in turn, played by `stationd simulate` on TCP ports and ptys; the real daemon; a real
-mosquitto. Every few seconds an instrument is silent, slow, babbling, garbled, refusing or flagged, or a line is out, for
-up to fifteen; then all is well for a while. What is stored is held against what the instruments noted that they said.
+mosquitto. Every few seconds an instrument is silent, slow, babbling, garbled, refusing or flagged, or a line is out,
+for up to fifteen; then all is well for a while. What is stored is held against what the instruments noted.
 """
 
 from __future__ import annotations

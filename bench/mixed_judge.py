@@ -14,14 +14,14 @@ from agent.times import milliseconds
 from drivers.fields import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bench.figures import Figures
     from bench.mixed import Mixed
 
-WITHIN_S = 2.5
-"""A record's time is the middle of an exchange that may take some time-outs."""
+WITHIN_S, IN_TROUBLE_WITHIN_S = 2.5, 5.5
+"""A record's time is the middle of its poll: one that wakes its instrument takes 4 s, in trouble it may be ten time-outs."""
 TROUBLE_LASTS_S = 40.0
 """After a fault: back-off, late answers, a port that is opened anew."""
 FAILED_MOST = 0.01
@@ -38,9 +38,10 @@ class Said(NamedTuple):
 
 
 class Truth:
-    """What the simulator noted."""
+    """What the simulator noted. `mates` has for each instrument its line, and all that are on it."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
+    def __init__(self, lines: Iterable[str], mates: Mapping[str, set[str]]) -> None:
+        self._mates = mates
         self._said: dict[str, list[Said]] = defaultdict(list)
         self.did: list[tuple[float, str]] = []
         for line in map(json.loads, lines):
@@ -56,20 +57,23 @@ class Truth:
     def around(self, instrument: str, at_s: float) -> list[Said]:
         """Give what an instrument said around a time."""
         said = self._said[instrument]
-        first = bisect_left(said, at_s - WITHIN_S, key=lambda one: one.at_s)
-        return said[first : bisect_right(said, at_s + WITHIN_S, key=lambda one: one.at_s)]
+        within_s = IN_TROUBLE_WITHIN_S if self.troubled(instrument, at_s) else WITHIN_S
+        first = bisect_left(said, at_s - within_s, key=lambda one: one.at_s)
+        return said[first : bisect_right(said, at_s + within_s, key=lambda one: one.at_s)]
 
-    def troubled(self, names: Iterable[str], at_s: float) -> bool:
-        """Say whether an instrument or a line of these, or all, had a fault shortly before a time."""
-        names = {*names, "well"}
-        return any(
-            at_s - TROUBLE_LASTS_S <= did_s <= at_s + WITHIN_S and names & set(what.split()) for did_s, what in self.did
-        )
+    def troubled(self, instrument: str, at_s: float) -> bool:
+        """Say whether something on its line had a fault shortly before a time."""
+        mates = self._mates[instrument]
+        first = bisect_left(self.did, at_s - TROUBLE_LASTS_S, key=lambda one: one[0])
+        last = bisect_right(self.did, at_s + IN_TROUBLE_WITHIN_S, key=lambda one: one[0])
+        return any(what == "well" or not mates.isdisjoint(what.split()) for _, what in self.did[first:last])
 
 
 def judge(figures: Figures, mixed: Mixed, ended_s: float) -> None:
     """Judge all that is stored."""
-    truth = Truth(mixed.truth.read_text().splitlines())
+    lines = {one.name: one.file["line"] for one in mixed.instruments}
+    mates = {name: {line, *(other for other, its in lines.items() if its == line)} for name, line in lines.items()}
+    truth = Truth(mixed.truth.read_text().splitlines(), mates)
     records = list(_records(mixed.spool))
     raw = [one for one in records if one["kind"] == "raw" and one["instrument"] != "station"]
     wrong = [text for record in raw for text in mistakes(record, truth)]
@@ -81,7 +85,7 @@ def judge(figures: Figures, mixed: Mixed, ended_s: float) -> None:
     measured = {record["instrument"] for record in raw if _count(record) and "error" not in record}
     figures.exactly("instruments without any value", len({one.name for one in mixed.instruments} - measured), 0)
     _judge_slots(figures, mixed, records, ended_s)
-    _judge_calm(figures, mixed, raw, truth)
+    _judge_calm(figures, raw, truth)
 
 
 def mistakes(record: dict[str, Any], truth: Truth) -> Iterator[str]:
@@ -124,11 +128,9 @@ def _judge_slots(figures: Figures, mixed: Mixed, records: list[dict[str, Any]], 
     figures.exactly("instruments with slots unaccounted for", len(missing), 0)
 
 
-def _judge_calm(figures: Figures, mixed: Mixed, raw: list[dict[str, Any]], truth: Truth) -> None:
+def _judge_calm(figures: Figures, raw: list[dict[str, Any]], truth: Truth) -> None:
     """Hold that what fails has a cause: a fault of the instrument, its line or another on that line."""
-    lines = {one.name: one.file["line"] for one in mixed.instruments}
-    mates = {name: {line, *(other for other, its in lines.items() if its == line)} for name, line in lines.items()}
-    calm = [one for one in raw if not truth.troubled(mates[one["instrument"]], milliseconds(one["at"]) / 1000)]
+    calm = [one for one in raw if not truth.troubled(one["instrument"], milliseconds(one["at"]) / 1000)]
     failed = [f"{one['seq']} {one['at']} {one['instrument']}: {one['error']}" for one in calm if "error" in one]
     _list(failed)
     figures.show("polls without a fault near", len(calm))

@@ -1,0 +1,105 @@
+"""The mixed station in short, and its judge."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.times import milliseconds
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT))  # bench is no part of what is installed
+
+from bench.mixed_judge import Truth, mistakes, slots  # noqa: E402  found by the line above
+
+needs_mosquitto = pytest.mark.skipif(
+    shutil.which("mosquitto", path=f"/usr/sbin:{os.environ['PATH']}") is None, reason="mosquitto is not installed"
+)
+
+
+@needs_mosquitto
+def test_every_sample_of_a_tormented_station_is_right_or_flagged(tmp_path):
+    """Twelve instruments, every driver in turn, twenty seconds of faults; each slot accounted for."""
+    lengths = ["--seconds", "20", "--calm", "8", "--instruments", "12", "--seed", "12"]
+    command = [sys.executable, "-m", "bench.mixed", *lengths, "--directory", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all bounds met" in done.stdout
+
+
+SAID = [
+    {"at": "2026-11-23T10:00:05.000Z", "instrument": "o3", "values": {"o3": 41.7, "flow": 700}},
+    {"at": "2026-11-23T10:00:06.000Z", "instrument": "o3", "values": {"o3": 41.9, "flow": 700}},
+    {"at": "2026-11-23T10:01:00.000Z", "instrument": "o3", "values": {"o3": 12.5}, "flags": {"o3": "fault"}},
+    {"at": "2026-11-23T10:01:00.000Z", "instrument": "so2", "values": {"o3": 3.5, "code": "A7"}},
+    {"at": "2026-11-23T10:02:00.000Z", "did": "silent so2"},
+]
+
+
+@pytest.fixture
+def truth():
+    mates = {"o3": {"rack", "o3"}, "so2": {"rs485", "so2"}}
+    return Truth((json.dumps({"s": 1.0} | line) for line in SAID), mates)
+
+
+def record(at, values, **more):
+    return {"seq": 1, "at": f"2026-11-23T10:{at}Z", "kind": "raw", "instrument": "o3", "values": values} | more
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        record("00:05.400", {"o3": 41.7, "flow": 700}),
+        record("00:04.900", {"o3": 41.9, "flow": 700.0}),
+        record("00:05.400", {"o3": 41.7, "flow": None}, flags={"flow": "no_comm"}),
+        record("01:00.400", {"o3": 12.5}, flags={"o3": "fault"}),
+        record("30:00.000", {"o3": None}, flags={"o3": "no_comm"}, error="no_answer"),
+        record("01:00.000", {"code": "A7"}, instrument="so2"),
+        record("30:00.000", {}),
+    ],
+)
+def test_what_was_said_is_right(right, truth):
+    """At that time, by that instrument; nulls with a flag, and a read without a new result."""
+    assert list(mistakes(right, truth)) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (record("00:05.400", {"o3": 41.8}), "nobody said"),
+        (record("00:09.400", {"o3": 41.7}), "nobody said"),
+        (record("00:05.400", {"flow": 41.7}), "nobody said"),
+        (record("01:00.000", {"o3": 3.5}), "nobody said"),
+        (record("01:00.000", {"code": "A8"}, instrument="so2"), "nobody said"),
+        (record("01:00.400", {"o3": 12.5}), "said with fault"),
+        (record("00:05.400", {"o3": None}), "null without a flag"),
+    ],
+)
+def test_what_was_not_said_is_found(wrong, why, truth):
+    """Another value, time, channel or instrument; a flag that was lost; a null that nothing explains."""
+    (found,) = mistakes(wrong, truth)
+    assert why in found
+
+
+def test_slots_are_counted_once():
+    """Polls, and outages when they have ended."""
+    records = [
+        record("00:00.000", {}),
+        {"kind": "outage", "instrument": "o3", "slots": 1},
+        {"kind": "outage", "instrument": "o3", "slots": 4, "span_s": 4.0},
+        {"kind": "outage", "instrument": "so2", "slots": 9, "span_s": 9.0},
+        {"kind": "outage", "span_s": 100.0},
+    ]
+    assert slots(records, "o3") == 5
+
+
+def test_a_fault_of_an_instrument_is_trouble_for_it_alone(truth):
+    """Shortly after it, and for those on the same line."""
+    at_s = milliseconds("2026-11-23T10:02:10.000Z") / 1000
+    assert truth.troubled("so2", at_s)
+    assert not truth.troubled("o3", at_s)
+    assert not truth.troubled("so2", at_s + 60)
