@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.mixed import Mixed
 
 WITHIN_S, IN_TROUBLE_WITHIN_S = 2.5, 5.5
-"""A record's time is the middle of its poll: one that wakes its instrument takes 4 s, in trouble it may be ten time-outs."""
+"""A record's time is the middle of its poll: one that wakes its instrument takes 4 s, one in trouble ten time-outs."""
 TROUBLE_LASTS_S = 40.0
 """After a fault: back-off, late answers, a port that is opened anew."""
 FAILED_MOST = 0.01
