@@ -12,6 +12,9 @@ _BABBLE = 40
 _MBAP = range(2, 8)
 """Where in a Modbus TCP frame damage shows: protocol, length, unit, function. Its data has the sums of TCP."""
 
+_CASE = 5
+"""The bit that makes a small letter of a capital one: to many a protocol that is the same."""
+
 
 class Sum(StrEnum):
     """How damage of an answer shows: by a checksum, by the head of Modbus TCP, or by its form alone."""
@@ -29,8 +32,9 @@ def damaged(data: bytes, shows_by: Sum, dice: random.Random) -> bytes:
         place = dice.randrange(len(data))
         return data[:place] + (_noise(len(data) - place, dice) if data.isascii() else b"")
     places = _MBAP if shows_by is Sum.HEAD and len(data) >= _MBAP.stop else range(len(data))
-    turned = bytearray(data)
-    turned[dice.choice(places)] ^= 1 << dice.randrange(8)
+    turned, place = bytearray(data), dice.choice(places)
+    bits = [bit for bit in range(8) if bit != _CASE or not data[place : place + 1].isalpha()]
+    turned[place] ^= 1 << dice.choice(bits)
     return bytes(turned)
 
 

@@ -52,19 +52,19 @@ class Played:
     def __init__(self, scenes: Cast, *, has_checksum: bool, about: str) -> None:
         self._cast = scenes
         self._steps = [step for kind in scenes for scene in kind for step in scene.steps]
-        self._requests = sorted({step.request for step in self._steps if step.request}, key=len, reverse=True)
+        self._asked = sorted({step for step in self._steps if step.request}, key=_length, reverse=True)
         self._scene, self._place, self._until_s = scenes.well[0], 0, 0.0
         self.sum = Sum.CHECKSUM if has_checksum else Sum.FORM
         self.about = about
         patience_s = min(scene.patience_s for scene in scenes.well)
-        self.every_s = None if self._requests else min(_STREAM_EVERY_S, _OF_PATIENCE * patience_s)
+        talks = all(not scene.steps[0].request for scene in scenes.well)
+        self.every_s = min(_STREAM_EVERY_S, _OF_PATIENCE * patience_s) if talks else None
 
     def request_in(self, data: bytes) -> int:
         """See Voice."""
-        for request in self._requests:
-            if data.startswith(request):
-                return len(request)
-        return frames.MAY_BECOME if any(request.startswith(data) for request in self._requests) else frames.NONE
+        lengths = [_length(step) for step in self._asked if step.fits(data)]
+        whole = next((length for length in lengths if length <= len(data)), frames.NONE)
+        return whole or (frames.MAY_BECOME if lengths else frames.NONE)
 
     def can(self, mood: Mood, flag: Flag | None) -> bool:
         """See Voice."""
@@ -78,7 +78,8 @@ class Played:
 
     def _turn(self, request: bytes, scenes: Sequence[Scene]) -> None:
         """Go on to the next scene when its time has come, and a read begins."""
-        if self._scene in scenes and (monotonic_s() < self._until_s or request != self._scene.steps[0].request):
+        begins = _is_asked(self._scene.steps[0], request)
+        if self._scene in scenes and (monotonic_s() < self._until_s or not begins):
             return
         place = scenes.index(self._scene) + 1 if self._scene in scenes else 0
         self._scene, self._place = scenes[place % len(scenes)], 0
@@ -89,10 +90,10 @@ class Played:
         steps = self._scene.steps
         for place in range(len(steps)):
             index = (self._place + place) % len(steps)
-            if steps[index].request == request:
+            if _is_asked(steps[index], request):
                 self._place = index + 1
                 return steps[index]
-        return next((step for step in self._steps if step.request == request), None)
+        return next((step for step in self._steps if _is_asked(step, request)), None)
 
 
 class Mute:
@@ -118,6 +119,14 @@ class Mute:
         """See Voice."""
         del request, mood, flag
         return None
+
+
+def _length(step: Step) -> int:
+    return len(step.request)
+
+
+def _is_asked(step: Step, request: bytes) -> bool:
+    return len(request) == len(step.request) and step.fits(request)
 
 
 def _flags(scene: Scene) -> set[Flag]:

@@ -1,11 +1,13 @@
 """Has a driver read a recorded conversation, to learn what it asks there and what that was answered with.
 
 The driver is the one of the configuration, with its own options and address: what it sends may differ from the record.
+It reads everything twice, so that what it changes from one request to the next, a number that counts, shows.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.errors import DriverError, LineDown
@@ -18,12 +20,23 @@ if TYPE_CHECKING:
     from drivers.sample import Sample
     from drivers.transcript import Entry, Poll, Transcript
 
+_WORD = re.compile(rb"[0-9A-Za-z]+")
+
 
 class Step(NamedTuple):
-    """A request, empty if the instrument talks unasked, and what comes upon it, in its arrivals."""
+    """A request, empty if the instrument talks unasked, and what comes upon it, in its arrivals.
+
+    `changing` are the places in the request that are another each time.
+    """
 
     request: bytes
     answers: tuple[bytes, ...]
+    changing: frozenset[int] = frozenset()
+
+    def fits(self, data: bytes) -> bool:
+        """Say whether the data begins with the request, or the request with the data."""
+        pairs = enumerate(zip(self.request, data, strict=False))
+        return all(one == other or place in self.changing for place, (one, other) in pairs)
 
 
 class Scene(NamedTuple):
@@ -83,7 +96,25 @@ class Rehearsal:
 
 def rehearse(driver: Driver, case: Transcript, address: int) -> list[Scene]:
     """Read every poll of a transcript, one after the other."""
-    return [_scene(driver, poll, case.framer, address) for poll in case.polls]
+    first, again = ([_scene(driver, poll, case.framer, address) for poll in case.polls] for _ in range(2))
+    return [
+        scene._replace(steps=_compared(scene.steps, other.steps)) for scene, other in zip(first, again, strict=True)
+    ]
+
+
+def _compared(steps: Sequence[Step], again: Sequence[Step]) -> tuple[Step, ...]:
+    """Mark what changes in requests, where the same ones were made again."""
+    if [len(step.request) for step in steps] != [len(step.request) for step in again]:
+        return tuple(steps)
+    pairs = zip(steps, again, strict=True)
+    return tuple(step._replace(changing=_changing(step.request, other.request)) for step, other in pairs)
+
+
+def _changing(request: bytes, again: bytes) -> frozenset[int]:
+    """Give the places of every word or number in which two requests differ."""
+    differing = {place for place, pair in enumerate(zip(request, again, strict=True)) if pair[0] != pair[1]}
+    words = (set(range(*found.span())) for found in _WORD.finditer(request))
+    return frozenset(differing.union(*(word for word in words if word & differing)))
 
 
 def _scene(driver: Driver, poll: Poll, framer: str, address: int) -> Scene:
