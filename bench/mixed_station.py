@@ -9,7 +9,6 @@ import random
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.config_definitions import LINE
 from agent.simulate.toml import text_of
 from drivers import registry, transcript
 from drivers.registers import ProfileDriver
@@ -74,7 +73,8 @@ def _planned(
         file = {"driver": driver, "line": name if own else place, "address": 1 + number, "interval": "1s"}
         return Planned(name, file, own)
     file = {"driver": driver, "line": name, "address": case.address, "interval": "2s", "options": case.options}
-    if getattr(built, "unsolicited", False) and "udp" in LINE.keys and dice.random() < 0.5:
+    is_silent_listener = not any(entry.mark == ">" for poll in case.polls for entry in poll.entries)
+    if is_silent_listener and dice.random() < 0.5:  # who acknowledges what is pushed needs a line to write to
         return Planned(name, file, {"udp": f"127.0.0.1:{6000 + number}", "framer": "none"})
     line = {key: where.format(6000 + number) for key, where in next(others).items()}
     return Planned(name, file, line)
