@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parent.parent))  # bench is no part of what i
 from bench.contract import violations
 
 TO_STATIONS = ("command", "receipt")
-TIMED = ("bench_short", "chaos_short", "clock_steps", "demo", "loss_short")
+TIMED = ("bench_short", "chaos_short", "clock_steps", "demo", "loss_short", "mixed_short")
 """Files whose tests judge speed or keep several processes busy; none runs beside another of them."""
 SHARING = ("asyncapi", "brokers", "foreign_modbus", "tls")
 """Files whose tests share what takes long to start."""
