@@ -67,8 +67,9 @@ def value_in(number: Number, words: bytes) -> Value:
 
 
 def _shown(raw: float, number: Number) -> float:
-    digits = 7 if number.format == "float32" else 15
-    return float(f"{raw * number.scale + number.offset:.{digits}g}")
+    """Scale the decimal number that was meant: what a float32 adds to it beyond seven digits is noise."""
+    meant = float(f"{raw:.7g}") if number.format == "float32" else raw
+    return float(f"{meant * number.scale + number.offset:.9g}")
 
 
 def _bounds(number: Number) -> tuple[int, int]:
