@@ -13,12 +13,15 @@ from agent.simulate import casting, files
 from agent.simulate.commands import Wrong, script
 from agent.simulate.ends import UdpEnd
 from agent.simulate.instrument import Piece
-from agent.simulate.played import Mute
+from agent.simulate.mood import Mood
+from agent.simulate.played import Mute, cast
+from agent.simulate.played import Played as Recorded
+from agent.simulate.rehearsal import Scene, Step
 from agent.simulate.wires import Wires
 from drivers import registry, transcript
 from drivers.errors import ConfigError, DriverError, LineDown, NoAnswer, Refused
 from drivers.registers import ProfileDriver
-from drivers.sample import worst
+from drivers.sample import Sample, worst
 
 sys.path.append(str(Path(__file__).parent.parent))  # bench is no part of what is installed
 
@@ -193,6 +196,30 @@ def test_a_flagged_instrument_says_so(name, play):
     samples = station.read(name)
     assert "fault" in {flag for sample in samples for flag in sample.flags}
     assert_true(station, name, samples)
+
+
+def test_other_answers_are_given_from_the_next_read_on_not_in_the_middle_of_one(monkeypatch):
+    """Also where a read ends with the request that it began with; and what is asked only once is still answered."""
+    first = Scene(
+        (Step(b"flags", ()), Step(b"so2", (b"1",)), Step(b"flags", (b"A",))), (Sample("a", 1),), "", True, 1.0
+    )
+    second = Scene((Step(b"flags", (b"B",)),), (Sample("a", 2),), "", True, 1.0)
+    voice = Recorded(cast([first, second]), has_checksum=True, about="")
+    now_s = [100.0]
+    monkeypatch.setattr("agent.simulate.played.monotonic_s", lambda: now_s[0])
+
+    def asked(request, wait_s=0):
+        now_s[0] += wait_s
+        reply = voice.reply(request, Mood.WELL, None)
+        return reply.data, reply.samples[0].value
+
+    assert asked(b"flags") == ((b"B",), 2)
+    assert asked(b"flags", 60) == ((), 1)
+    assert asked(b"so2") == ((b"1",), 1)
+    assert asked(b"flags", 60) == ((b"A",), 1)
+    assert asked(b"flags") == ((b"B",), 2)
+    assert asked(b"so2") == ((b"1",), 2)
+    assert voice.reply(b"what", Mood.WELL, None) is None
 
 
 def test_an_instrument_that_refuses(play):

@@ -78,7 +78,9 @@ class Played:
 
     def _turn(self, request: bytes, scenes: Sequence[Scene]) -> None:
         """Go on to the next scene when its time has come, and a read begins."""
-        begins = _is_asked(self._scene.steps[0], request)
+        steps = self._scene.steps
+        goes_on = 0 < self._place < len(steps) and _is_asked(steps[self._place], request)
+        begins = _is_asked(steps[0], request) and not goes_on
         if self._scene in scenes and (monotonic_s() < self._until_s or not begins):
             return
         place = scenes.index(self._scene) + 1 if self._scene in scenes else 0
