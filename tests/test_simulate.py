@@ -204,9 +204,9 @@ def test_other_answers_are_given_from_the_next_read_on_not_in_the_middle_of_one(
         (Step(b"flags", ()), Step(b"so2", (b"1",)), Step(b"flags", (b"A",))), (Sample("a", 1),), "", True, 1.0
     )
     second = Scene((Step(b"flags", (b"B",)),), (Sample("a", 2),), "", True, 1.0)
-    voice = Recorded(cast([first, second]), has_checksum=True, about="")
     now_s = [100.0]
     monkeypatch.setattr("agent.simulate.played.monotonic_s", lambda: now_s[0])
+    voice = Recorded(cast([second, first]), has_checksum=True, about="")
 
     def asked(request, wait_s=0):
         now_s[0] += wait_s

@@ -38,12 +38,17 @@ class Cast(NamedTuple):
 
 
 def cast(scenes: Iterable[Scene]) -> Cast:
-    """Share scenes out; where no clean one is there, those with the fewest flags do."""
+    """Share scenes out; where no clean one is there, those with the fewest flags do.
+
+    Where there are others, none in which something else, noise or half a message, came before an answer.
+    """
     scenes = list(scenes)
     read = [scene for scene in scenes if scene.samples and not scene.error]
     fewest = min((_flagged(scene) for scene in read), default=0)
     refused = [scene for scene in scenes if scene.error == "Refused" and scene.steps]
-    return Cast([one for one in read if _flagged(one) == fewest], [one for one in read if _flagged(one)], refused)
+    well = [one for one in read if _flagged(one) == fewest]
+    whole = [one for one in well if all(len(step.answers) < 2 for step in one.steps)]
+    return Cast(whole or well, [one for one in read if _flagged(one)], refused)
 
 
 class Played:
@@ -53,7 +58,7 @@ class Played:
         self._cast = scenes
         self._steps = [step for kind in scenes for scene in kind for step in scene.steps]
         self._asked = sorted({step for step in self._steps if step.request}, key=_length, reverse=True)
-        self._scene, self._place, self._until_s = scenes.well[0], 0, 0.0
+        self._scene, self._place, self._until_s = scenes.well[0], 0, monotonic_s() + SCENE_S
         self.sum = Sum.CHECKSUM if has_checksum else Sum.FORM
         self.about = about
         patience_s = min(scene.patience_s for scene in scenes.well)
