@@ -35,6 +35,8 @@ O3 = {"driver": "teledyne_t400", "line": "rack", "address": 3}
 CLINK = {"driver": "thermo_c_link", "line": "rs232", "address": 49}
 CLINK_OPTIONS = {"model": "49i", "checksum": "required"}
 SERIAL = {"serial": "/dev/none", "framer": "none", "timeout": "500ms"}
+SETTLING_READS_MOST = 10
+"""After its start an instrument may need some reads until its values count."""
 TCP = {"tcp": "192.0.2.1:502", "timeout": "500ms"}
 
 
@@ -72,7 +74,8 @@ def test_every_driver_reads_what_its_simulated_instrument_says(file, play):
     station = play({"line": line | {"timeout": "400ms"}}, {"one": one})
     assert not isinstance(station.station.instruments["one"].voice, Mute)
     over = station.line("one")
-    assert_true(station, "one", station.read("one", over))
+    first = next(filter(None, (station.read("one", over) for _ in range(SETTLING_READS_MOST))), [])
+    assert_true(station, "one", first)
     if samples := station.read("one", over):  # else it was no new result
         assert_true(station, "one", samples)
     over.close()

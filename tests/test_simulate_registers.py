@@ -20,12 +20,12 @@ from drivers.number import FORMATS, ORDERS, Decoder, Number
 from drivers.sample import Flag
 
 SHIPPED_REGISTERS = [file for file in registry.files(registry.SHIPPED) if "protocol" not in toml_file.load(file).data]
-NUMBERS = [name for name in FORMATS if name not in {"string", "bit"}]
+NUMBERS = [name for name in FORMATS if name not in {"string", "bit", "datetime"}]
 every_profile = pytest.mark.parametrize("path", SHIPPED_REGISTERS, ids=lambda path: path.stem)
 
 
 def loaded(path):
-    return profile.load(toml_file.load(path))
+    return profile.load(toml_file.load(path)).profile
 
 
 @given(
@@ -54,6 +54,24 @@ def test_texts_and_single_bits_are_written_as_they_are_read(order):
     assert Decoder([(0, Number("u16", order))])(one) == [0x0108]
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("form", "mask"), [("u16", 0x0FF0), ("u32", 0x00FF_0000), ("u64", 0x7)])
+def test_a_part_of_a_number_is_written_as_it_is_read(form, mask, order):
+    """By a mask; what stands in the other bits stays."""
+    number, whole = Number(form, order, mask=mask), Number(form, order)
+    words = words_of(number, raw_of(number, 5), words_of(whole, 0x8008, bytes(2 * whole.registers)))
+    assert Decoder([(0, number)])(words) == [value_in(number, words)] == [5]
+    assert Decoder([(0, whole)])(words)[0] & ~mask == 0x8008 & ~mask
+    assert raw_of(number, 1e9) == mask >> (mask & -mask).bit_length() - 1
+
+
+def test_a_time_is_written_as_it_is_read():
+    """Six registers, from the year to the second."""
+    number = Number("datetime")
+    words = words_of(number, 1_795_428_005.0, bytes(12))
+    assert Decoder([(0, number)])(words) == [value_in(number, words)] == ["2026-11-23 10:00:05"]
+
+
 def test_a_sentinel_is_never_written_by_chance():
     """It would mean that there is no value."""
     assert raw_of(Number("u16", sentinels=(500.0, 501.0)), 500.2) == 502
@@ -65,8 +83,8 @@ def test_a_sentinel_is_never_written_by_chance():
 def test_memory_holds_every_register_that_a_shipped_profile_reads(path):
     """Whatever the profile asks for is there, whether well or in trouble; a register beside it is not."""
     file = loaded(path)
-    memory = Memory("any", file.measured, file.statuses)
-    places = [one.place for one in (*file.measured, *file.statuses)]
+    memory = Memory("any", file)
+    places = file.places
     for held in (None, *Flag):
         memory.refresh(1_700_000_000.0, held)
         for block, _ in places:
@@ -80,7 +98,7 @@ def test_memory_holds_every_register_that_a_shipped_profile_reads(path):
 def test_a_profile_that_knows_a_flag_says_it_of_its_channels_and_of_no_other(path):
     """Each flag alone, and none while all is well."""
     file = loaded(path)
-    memory = Memory("any", file.measured, file.statuses)
+    memory = Memory("any", file)
     blocks = {item.place.block for item in file.measured}
     for held in (None, *(flag for flag in Flag if memory.can_say(flag))):
         memory.refresh(1_700_000_000.0, held)
@@ -103,6 +121,48 @@ def voice(tmp_path):
     (tmp_path / "acme.toml").write_text(PROFILE)
     file = loaded(tmp_path / "acme.toml")
     return lambda framer: Registers("acme", file, framer, 7)
+
+
+LANGUAGE = """\
+# Invented: what belongs to single values, and an instrument that is started.
+table = "holding"
+result_time = "time"
+[start]
+steps = [{ function = 6, register = 1, values = [7] }, { function = 16, register = 2, values = [1, 2] }]
+[status]
+register = 90
+good = [3]
+absent = [9]
+values = { 4 = "calibration" }
+[channels]
+a = { parameter = "none", unit = "1", register = 10, format = "u16", decimals = { register = 20 } }
+b = { parameter = "none", unit = "1", register = 11, format = "u32", plus = { register = 21, format = "float32" } }
+c = { parameter = "none", unit = "1", register = 13, format = "u16", identity = { register = 14, value = 77 } }
+time = { parameter = "result_time", unit = "", register = 30, format = "datetime" }
+"""
+
+
+def test_what_the_language_of_profiles_has_is_said_and_obeyed(tmp_path):
+    """Decimals, integer and fraction, identity, a good state, the time of a result; commands of the start."""
+    (tmp_path / "acme.toml").write_text(LANGUAGE)
+    file = loaded(tmp_path / "acme.toml")
+    memory = Memory("acme", file)
+    memory.refresh(1_795_428_005.0, None)
+    (a,), (b,), (c,), (time,) = (memory.samples(item.place.block) for item in file.measured)
+    word = {start: int.from_bytes(memory.read(Block("holding", start, 1)), "big") for start in (10, 12, 14, 20, 90)}
+    (fraction,) = struct.unpack(">f", memory.read(Block("holding", 21, 2)))
+    assert (word[14], word[20], word[90]) == (77, 2, 3)
+    assert a.value == pytest.approx(word[10] / 100)
+    assert b.value == pytest.approx(word[12] + fraction)
+    assert time.value == "2026-11-23 10:00:00"
+    assert {flag for sample in (a, b, c, time) for flag in sample.flags} == set()
+    voice = Registers("acme", file, "rtu", 7)
+    for pdu, answer in ((b"\6\0\1\0\7", b"\6\0\1\0\7"), (b"\x10\0\2\0\2\4\0\1\0\2", b"\x10\0\2\0\2")):
+        request = frames.framed("rtu", frames.Request(7, b""), pdu)
+        assert voice.request_in(request) == len(request)
+        assert frames.opened("rtu", voice.reply(request, Mood.WELL, None).data[0]).pdu == answer
+    other = frames.framed("rtu", frames.Request(7, b""), b"\6\0\1\0\x08")
+    assert voice.reply(other, Mood.WELL, None).data[0][1] == 0x86
 
 
 READ = bytes([7, 4, 0, 10, 0, 3])

@@ -23,7 +23,7 @@ def voice(settings: InstrumentSettings, line: LineSettings, directory: Path) -> 
     if isinstance(settings.driver, ProfileDriver):
         file = registry.profile_file(settings.driver_name, directory / "profiles")
         assert file is not None, settings.driver_name  # noqa: S101  the driver was made of it
-        return Registers(settings.name, profile.load(toml_file.load(file)), line.framer, settings.address)
+        return Registers(settings.name, profile.load(toml_file.load(file)).profile, line.framer, settings.address)
     return _played(settings, directory)
 
 

@@ -6,12 +6,12 @@ Nothing of this is shared with `drivers.number`, whose answers it is held agains
 from __future__ import annotations
 
 import struct
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drivers.number import Number
-    from drivers.sample import Value
 
     Raw = int | float | str
 
@@ -23,9 +23,11 @@ _FLOATS = ("float32", "float64")
 
 
 def raw_of(number: Number, value: float) -> Raw:
-    """Give the raw number nearest to a value that is neither out of bounds nor a sentinel."""
+    """Give the raw number nearest to a value that is neither out of bounds nor a sentinel; a time is left as it is."""
     if number.format == "string":
         return "SIM-1"
+    if number.format == "datetime":
+        return value
     if number.format == "bit":
         return int(value) & 1
     raw = (value - number.offset) / number.scale
@@ -39,26 +41,32 @@ def raw_of(number: Number, value: float) -> Raw:
 
 
 def words_of(number: Number, raw: Raw, before: bytes) -> bytes:
-    """Give the bytes of its registers; a single bit leaves the others of its register as they were `before`."""
+    """Give the bytes of its registers; bits and parts of a number leave the others as they were `before`."""
     if number.format == "string":
         data = str(raw).encode().ljust(len(before), b"\0")[: len(before)]
-    elif number.format == "bit":
-        word = int.from_bytes(_turned(before, number.order), "big")
-        data = (word & ~(1 << number.bit) | int(raw) << number.bit).to_bytes(2, "big")
+    elif number.format == "datetime":
+        data = struct.pack(">6H", *datetime.fromtimestamp(float(raw), UTC).timetuple()[:6])
+    elif mask := _mask(number):
+        whole = int.from_bytes(_turned(before, number.order), "big")
+        data = (whole & ~mask | int(raw) << _low(mask) & mask).to_bytes(len(before), "big")
     else:
         shown = int(str(raw), 16) if number.format.startswith("bcd") else raw
         data = struct.pack(f">{_CODES[number.format]}", shown)
     return _turned(data, number.order)
 
 
-def value_in(number: Number, words: bytes) -> Value:
+def value_in(number: Number, words: bytes) -> float | str:
     """Give the value that these registers mean."""
     data = _turned(words, number.order)
     if number.format == "string":
         return data.rstrip(b"\0").decode()
+    if number.format == "datetime":
+        return "{:04}-{:02}-{:02} {:02}:{:02}:{:02}".format(*struct.unpack(">6H", data))
     (raw,) = struct.unpack(f">{_CODES[number.format]}", data)
+    if mask := _mask(number):
+        raw = (raw & mask) >> _low(mask)
     if number.format == "bit":
-        return int(raw) >> number.bit & 1
+        return int(raw)
     if number.format in _FLOATS:
         return _shown(raw, number)
     whole = int(f"{raw:x}") if number.format.startswith("bcd") else raw
@@ -72,7 +80,24 @@ def _shown(raw: float, number: Number) -> float:
     return float(f"{meant * number.scale + number.offset:.9g}")
 
 
+def fits(number: Number, raw: int) -> bool:
+    """Say whether a whole number can be written."""
+    low, high = _bounds(number)
+    return low <= raw <= high
+
+
+def _mask(number: Number) -> int:
+    return 1 << number.bit if number.format == "bit" else number.mask
+
+
+def _low(mask: int) -> int:
+    """Give the number of the lowest bit of a mask."""
+    return f"{mask:b}"[::-1].index("1")
+
+
 def _bounds(number: Number) -> tuple[int, int]:
+    if number.mask:
+        return 0, number.mask >> _low(number.mask)
     if number.format.startswith("bcd"):
         return 0, 10 ** (4 * number.registers) - 1
     bits = 16 * number.registers

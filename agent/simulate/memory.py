@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from agent.simulate.encode import raw_of, value_in, words_of
 from agent.simulate.levels import level
 from agent.simulate.states import groups
-from drivers.registers import BIT_TABLES
+from drivers.places import BIT_TABLES
 from drivers.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from drivers.modbus import Block
-    from drivers.registers import Measured, Place, Status
-    from drivers.sample import Flag
+    from drivers.places import Measured, Place, Profile
+    from drivers.sample import Flag, Value
+
+RESULT_S = 10
+"""How often there is a new result, where results have a time."""
+_DECIMALS = 2
 
 
 class Memory:
     """All tables of one instrument. Only the registers that its profile names exist."""
 
-    def __init__(self, name: str, measured: Sequence[Measured], statuses: Sequence[Status]) -> None:
-        self._name, self._measured = name, measured
-        self._states = groups(statuses)
+    def __init__(self, name: str, profile: Profile) -> None:
+        self._name, self._measured = name, profile.measured
+        self._has_results = profile.result_time is not None
+        self._states = groups(profile.statuses)
         self._words: dict[str, dict[int, bytes]] = {}
-        for block in (*(item.place.block for item in measured), *(item.place.block for item in statuses)):
+        for block, _ in profile.places:
             table = self._words.setdefault(block.table, {})
             table |= dict.fromkeys(range(block.start, block.start + block.count), b"\0\0")
 
@@ -35,8 +41,9 @@ class Memory:
 
     def refresh(self, at_s: float, flag: Flag | None) -> None:
         """Measure anew; `flag` is what the statuses should say, if they can; None: that all is well."""
+        at_s -= at_s % RESULT_S if self._has_results else 0
         for item in self._measured:
-            self._write(item.place, self._raw(item, at_s))
+            self._measure(item, at_s)
         for state in self._states:
             self._write(state.place, state.raw(flag))
 
@@ -55,17 +62,42 @@ class Memory:
     def samples(self, block: Block) -> list[Sample]:
         """Say what a driver must make of an answer: each channel that lies in it, with every flag that holds."""
         inside = [item for item in self._measured if _is_within(item.place.block, block)]
-        return [Sample(item.channel.name, self._value(item.place), tuple(self._flags(item))) for item in inside]
+        return [Sample(item.channel.name, self._said(item), tuple(self._flags(item))) for item in inside]
 
-    def _raw(self, item: Measured, at_s: float) -> int | float | str:
+    def _measure(self, item: Measured, at_s: float) -> None:
+        """Write a value, with what belongs to it: its decimals, its smaller part, what says that it is the one."""
+        number, value = item.place.number, self._level(item, at_s)
+        if item.decimals:
+            self._write(item.decimals, _DECIMALS)
+            value *= 10**_DECIMALS
+        if item.plus:
+            rest = round(value % 1, 3)
+            self._write(item.plus, raw_of(item.plus.number, rest))
+            value = round(value - rest)
+        for identity in item.identities:
+            self._write(identity.place, identity.value)
+        self._write(item.place, at_s if number.format == "datetime" else raw_of(number, value))
+
+    def _level(self, item: Measured, at_s: float) -> float:
         value = level(item.channel, self._name, at_s)
         if item.range:
             low, high = item.range
             margin = (high - low) / 100
             value = min(max(value, low + margin), high - margin)
-        return raw_of(item.place.number, value)
+        return value
 
-    def _value(self, place: Place) -> float | str | None:
+    def _said(self, item: Measured) -> Value:
+        """Give what a driver must make of a channel's places."""
+        value = self._value(item.place)
+        if any(state.is_absent(item.channel.name, self._value(state.place)) for state in self._states):
+            return None
+        if isinstance(value, str) or not (item.plus or item.decimals):
+            return value
+        plus, decimals = (self._value(place) if place else 0 for place in (item.plus, item.decimals))
+        whole = (Decimal(str(value)) + Decimal(str(plus))).scaleb(-int(decimals))
+        return int(whole) if whole == int(whole) and not decimals else float(whole)
+
+    def _value(self, place: Place) -> float | str:
         words = self._words[place.block.table]
         here = [words[address] for address in _addresses(place.block)]
         if place.block.table in BIT_TABLES:

@@ -14,20 +14,24 @@ from drivers.modbus import Block
 from drivers.sample import Flag
 
 if TYPE_CHECKING:
-    from drivers.profile import ProfileFile
+    from drivers.places import Profile
 
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS = 1, 2
 _USUAL = (Flag.FAULT, Flag.CALIBRATION, Flag.MAINTENANCE)
 
 
 class Registers:
-    """The voice of one instrument. It measures once a second, so that the answers of one read belong together."""
+    """The voice of one instrument. It measures once a second, so that the answers of one read belong together.
+
+    The commands of its profile's `[start]` are obeyed, and nothing else that is written.
+    """
 
     every_s: float | None = None
 
-    def __init__(self, name: str, profile: ProfileFile, framer: str, address: int) -> None:
+    def __init__(self, name: str, profile: Profile, framer: str, address: int) -> None:
         self._framer, self._address = framer, address
-        self._memory = Memory(name, profile.measured, profile.statuses)
+        self._memory = Memory(name, profile)
+        self._commands = {command.request: command.answer for command in profile.start.commands}
         self._measured: tuple[int, Flag | None] | None = None
         self.about = "registers of its profile"
         self.sum = Sum.HEAD if framer == "tcp" else Sum.CHECKSUM
@@ -46,6 +50,8 @@ class Registers:
     def reply(self, request: bytes, mood: Mood, flag: Flag | None) -> Reply | None:
         """See Voice."""
         asked = frames.opened(self._framer, request)
+        if asked.pdu in self._commands and mood is not Mood.REFUSE:
+            return Reply((frames.framed(self._framer, asked, self._commands[asked.pdu]),))
         if asked.read is None:
             return self._exception(asked, _ILLEGAL_FUNCTION)
         self._measure(self._shown(flag) if mood is Mood.FLAG else None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.simulate.encode import fits
+from drivers.places import BIT_TABLES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from drivers.registers import Place, Status
+    from drivers.places import Place, Status
     from drivers.sample import Flag, Value
 
 _OTHER_VALUES = range(256)
@@ -42,16 +45,28 @@ class State:
             if status.channels is None or channel in status.channels:
                 yield from status.flags(int(raw or 0))
 
+    def is_absent(self, channel: str, raw: Value) -> bool:
+        """Say whether it means that a channel has no value."""
+        mine = (one for one in self._statuses if one.channels is None or channel in one.channels)
+        return any(raw in one.absent for one in mine)
+
     def _held(self, raw: int) -> set[Flag]:
         return {flag for status in self._statuses for flag in status.flags(raw)}
 
     def _candidates(self) -> Iterator[int]:
         """Give raw values worth trying: all well first, then each bit turned alone, then each value that is named."""
         well = sum({1 << bit for status in self._statuses for bit in status.clear_bits})
+        yield from filter(self._fits, self._worth_trying(well))
+
+    def _fits(self, raw: int) -> bool:
+        block, number = self.place
+        return raw >> block.count == 0 if block.table in BIT_TABLES else fits(number, raw)
+
+    def _worth_trying(self, well: int) -> Iterator[int]:
         yield well
         for status in self._statuses:
             yield from (well ^ 1 << bit for bit in (*status.bits, *status.clear_bits))
-            yield from status.values
+            yield from (*status.values, *sorted(status.good))
         yield from _OTHER_VALUES
 
 
@@ -60,5 +75,5 @@ def groups(statuses: Iterable[Status]) -> list[State]:
     found: dict[tuple[object, ...], list[Status]] = {}
     for status in statuses:
         block, number = status.place
-        found.setdefault((block.table, block.start, number.format, number.order), []).append(status)
+        found.setdefault((block.table, block.start, number.format, number.order, number.mask), []).append(status)
     return [State(same) for same in found.values()]
