@@ -69,8 +69,8 @@ class Truth:
         return any(what == "well" or not mates.isdisjoint(what.split()) for _, what in self.did[first:last])
 
 
-def judge(figures: Figures, mixed: Mixed, ended_s: float) -> None:
-    """Judge all that is stored."""
+def judge(figures: Figures, mixed: Mixed, stopped_s: float, ended_s: float) -> None:
+    """Judge all that is stored; the daemon was told to stop at one time and had ended at the other."""
     lines = {one.name: one.file["line"] for one in mixed.instruments}
     mates = {name: {line, *(other for other, its in lines.items() if its == line)} for name, line in lines.items()}
     truth = Truth(mixed.truth.read_text().splitlines(), mates)
@@ -84,7 +84,7 @@ def judge(figures: Figures, mixed: Mixed, ended_s: float) -> None:
     figures.exactly("samples that are neither right nor flagged", len(wrong), 0)
     measured = {record["instrument"] for record in raw if _count(record) and "error" not in record}
     figures.exactly("instruments without any value", len({one.name for one in mixed.instruments} - measured), 0)
-    _judge_slots(figures, mixed, records, ended_s)
+    _judge_slots(figures, mixed, records, (stopped_s, ended_s))
     _judge_calm(figures, raw, truth)
 
 
@@ -113,17 +113,17 @@ def slots(records: Iterable[dict[str, Any]], name: str) -> int:
     return sum(one["kind"] == "raw" for one in mine) + sum(one["slots"] for one in ended)
 
 
-def _judge_slots(figures: Figures, mixed: Mixed, records: list[dict[str, Any]], ended_s: float) -> None:
+def _judge_slots(figures: Figures, mixed: Mixed, records: list[dict[str, Any]], end_s: tuple[float, float]) -> None:
     """Hold the slots accounted for against those that the clock had; the first and the last may be in doubt."""
     missing = []
     for one in mixed.instruments:
         interval_s = _INTERVAL.amount(one.file["interval"]) or 1.0
         mine = [record for record in records if record.get("instrument") == one.name]
         first_s = min((milliseconds(record["at"]) / 1000 for record in mine), default=0.0)
-        due = math.floor(ended_s / interval_s) - math.floor(first_s / interval_s) + 1
+        least, most = (math.floor(s / interval_s) - math.floor(first_s / interval_s) + 1 for s in end_s)
         found = slots(records, one.name)
-        if not due - 2 <= found <= due + 1:
-            missing.append(f"{one.name}: {found} slots of {due}")
+        if not least - 2 <= found <= most + 1:
+            missing.append(f"{one.name}: {found} slots of {least} to {most}")
     _list(missing)
     figures.exactly("instruments with slots unaccounted for", len(missing), 0)
 

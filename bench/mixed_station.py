@@ -25,6 +25,8 @@ SHARED = {
 }
 """Lines that several Modbus instruments share; on the last there is one of another protocol as well."""
 
+OTHERS_IN_A_ROW = 4
+
 
 class Planned(NamedTuple):
     """One instrument: its file, and its line if it has one of its own."""
@@ -35,12 +37,10 @@ class Planned(NamedTuple):
 
 
 def plan(count: int, seed: int) -> list[Planned]:
-    """Choose so many instruments: every driver in turn."""
+    """Choose so many instruments: every driver in turn, every protocol before every profile of registers."""
     dice = random.Random(seed)
-    names = registry.names()
-    dice.shuffle(names)
     modbus, others = cycle(["tcp", *SHARED]), cycle(_lines_of_others())
-    turns = cycle(names)
+    turns = cycle(_in_turn(dice))
     return [_planned(number, next(turns), modbus, others, dice) for number in range(count)]
 
 
@@ -56,6 +56,18 @@ def write(directory: Path, instruments: list[Planned], broker: str) -> None:
         (directory / "instruments" / f"{one.name}.toml").write_text(text_of(one.file), encoding="utf-8")
 
 
+def _in_turn(dice: random.Random) -> list[str]:
+    """Give all drivers: one profile of registers, all of which speak Modbus, after some others as long as there are."""
+    names = registry.names()
+    dice.shuffle(names)
+    registers = [name for name in names if _case(name, dice).framer != "none"]
+    others = [name for name in names if name not in registers]
+    for place in range(OTHERS_IN_A_ROW, len(names), OTHERS_IN_A_ROW + 1):
+        others[place:place] = registers[:1]
+        del registers[:1]
+    return others + registers
+
+
 def _lines_of_others() -> list[dict[str, Any]]:
     """Give the kinds of lines of instruments that speak no Modbus."""
     return [{"serial": "/dev/none/{}", "framer": "none"}, {"tcp": "192.0.2.1:{}", "framer": "none"}]
@@ -65,7 +77,7 @@ def _planned(
     number: int, driver: str, modbus: Iterator[str], others: Iterator[dict[str, Any]], dice: random.Random
 ) -> Planned:
     name = f"i{number:02d}_{driver}"
-    case = dice.choice([case for case in map(transcript.load, transcript.files(driver)) if _is_good(case)])
+    case = _case(driver, dice)
     built = registry.load(driver, case.options)
     if isinstance(built, ProfileDriver):
         place = next(modbus)
@@ -78,6 +90,10 @@ def _planned(
         return Planned(name, file, {"udp": f"127.0.0.1:{6000 + number}", "framer": "none"})
     line = {key: where.format(6000 + number) for key, where in next(others).items()}
     return Planned(name, file, line)
+
+
+def _case(driver: str, dice: random.Random) -> transcript.Transcript:
+    return dice.choice([case for case in map(transcript.load, transcript.files(driver)) if _is_good(case)])
 
 
 def _is_good(case: transcript.Transcript) -> bool:
