@@ -24,6 +24,8 @@ WITHIN_S, IN_TROUBLE_WITHIN_S = 2.5, 5.5
 """A record's time is the middle of its poll: one that wakes its instrument takes 4 s, one in trouble ten time-outs."""
 TROUBLE_LASTS_S = 40.0
 """After a fault: back-off, late answers, a port that is opened anew."""
+POLL_MOST_S = 35.0
+"""Ten of the longest time-outs that a profile has."""
 FAILED_MOST = 0.01
 _SHOWN = 10
 _INTERVAL = duration()
@@ -114,13 +116,19 @@ def slots(records: Iterable[dict[str, Any]], name: str) -> int:
 
 
 def _judge_slots(figures: Figures, mixed: Mixed, records: list[dict[str, Any]], end_s: tuple[float, float]) -> None:
-    """Hold the slots accounted for against those that the clock had; the first and the last may be in doubt."""
+    """Hold the slots accounted for against those that the clock had; the first and the last may be in doubt.
+
+    A poll that goes on when the daemon must stop is not waited for longer than that may take, so nothing tells of it.
+    """
     missing = []
     for one in mixed.instruments:
         interval_s = _INTERVAL.amount(one.file["interval"]) or 1.0
         mine = [record for record in records if record.get("instrument") == one.name]
         first_s = min((milliseconds(record["at"]) / 1000 for record in mine), default=0.0)
-        least, most = (math.floor(s / interval_s) - math.floor(first_s / interval_s) + 1 for s in end_s)
+        last_s = max((milliseconds(record["at"]) / 1000 for record in mine), default=0.0)
+        begun_s = last_s if end_s[0] - last_s < POLL_MOST_S else end_s[0]
+        spans_s = (min(begun_s, end_s[0]), end_s[1])
+        least, most = (math.floor(s / interval_s) - math.floor(first_s / interval_s) + 1 for s in spans_s)
         found = slots(records, one.name)
         if not least - 2 <= found <= most + 1:
             missing.append(f"{one.name}: {found} slots of {least} to {most}")

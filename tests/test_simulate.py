@@ -346,6 +346,7 @@ def test_the_mixed_station_has_every_driver_and_every_kind_of_line():
     planned = plan(count, 7)
     assert planned == plan(count, 7)
     assert {one.file["driver"] for one in planned} == set(registry.names())
+    assert {one.file["driver"] for one in planned[:32]} >= set(registry.CODE_DRIVERS)
     profiles = [
         one for one in planned if isinstance(registry.load(one.file["driver"], one.file.get("options")), ProfileDriver)
     ]
