@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.backoff import BackOff
@@ -71,6 +72,11 @@ class Polled:
         begin, reason, slots = self.outage
         self.outage = None
         return outage(reason, begin, moment, at=moment, dated=dated, instrument=self.name, slots=slots)
+
+    def left_over(self, now_s: float, moment: Moment, *, dated: bool) -> Record | None:
+        """Give the record of slots that have come and will not be asked any more, the one in progress included."""
+        slots = math.floor((now_s - self.schedule.due_s) / self.schedule.interval_s) + 1
+        return self.late(slots, moment, dated=dated) if slots > 0 else None
 
     def late(self, slots: int, moment: Moment, *, dated: bool) -> Record:
         """Give the record of slots that passed while the line was busy."""

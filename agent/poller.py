@@ -52,6 +52,7 @@ class Poller:
         self._append, self._timekeeper, self._say = append, timekeeper, say
         self._inbox: SimpleQueue[Errand | None] = SimpleQueue()
         self._errands = Errands()
+        self._is_given_up = False
         offset_s = wall_s() - monotonic_s()
         self.instruments = [Polled(one, settings, monotonic_s(), offset_s) for one in instruments]
         self.longest_poll_s = max(map(_longest_poll_s, self.instruments))
@@ -59,6 +60,11 @@ class Poller:
     def stop(self) -> None:
         """End `run` after the poll in progress."""
         self._inbox.put(None)
+
+    def give_up(self) -> None:
+        """Account for the slots of a poll that the end of the daemon does not wait for; for another thread."""
+        self._settle()
+        self._is_given_up = True
 
     def do(self, errand: Errand) -> None:
         """Have an errand done between two slots, from any thread."""
@@ -164,17 +170,22 @@ class Poller:
         return samples
 
     def _end(self) -> None:
-        """Close what is open; an outage ends here because nobody will count its slots any more."""
+        """Close what is open."""
+        self._settle()
+        self.line.close()
+
+    def _settle(self) -> None:
+        """Account for every slot up to now: an outage ends here because nobody will count its slots any more."""
         for polled in self.instruments:
             self._put(polled.asked_again(now(), dated=self._dated))
-        self.line.close()
+            self._put(polled.left_over(monotonic_s(), now(), dated=self._dated))
 
     @property
     def _dated(self) -> bool:
         return self._timekeeper.is_trusted
 
     def _put(self, record: Record | None) -> None:
-        if record:
+        if record and not self._is_given_up:
             self._append(record)
 
 

@@ -205,6 +205,9 @@ class Station:
         for poller in self.pollers:
             poller.stop()
         _join(lines, deadline)
+        for poller, thread in zip(self.pollers, lines, strict=True):
+            if thread.is_alive():
+                poller.give_up()
         self.committer.append(event("stop", now()))
         self.committer.stop()
         _join([spool], monotonic_s() + 1.0)

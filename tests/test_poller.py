@@ -186,6 +186,37 @@ def test_stopping_ends_an_outage_that_is_open(simulate):
     assert "span_s" in station.of(1, "outage")[-1]
 
 
+def test_slots_that_came_before_the_stop_are_accounted_for_though_nobody_asks_any_more(simulate):
+    """Four instruments take half a second, and the stop comes in the middle of the second cycle."""
+    station = simulate(4, interval_s=0.1)
+    station.run(1.05)
+    for number in range(1, 5):
+        assert station.slots(number) == 11
+
+
+def test_a_poll_that_the_end_does_not_wait_for_is_accounted_for_once(monkeypatch):
+    """Its record would come too late; another thread says what became of its slots."""
+    station = Simulation(monkeypatch, 2)
+    begun, released = threading.Event(), threading.Event()
+
+    class Stuck(TenRegisters):
+        def read(self, line, address):
+            begun.set()
+            released.wait(10)
+            return super().read(line, address)
+
+    station.poller.instruments[0].driver = Stuck(100)
+    thread = threading.Thread(target=station.run, args=(3,))
+    thread.start()
+    assert begun.wait(10)
+    station.poller.give_up()
+    assert [(r["reason"], r["slots"]) for r in station.of(1, "outage")] == [("line_busy", 1)]
+    assert [(r["reason"], r["slots"]) for r in station.of(2, "outage")] == [("line_busy", 1)]
+    released.set()
+    thread.join(10)
+    assert len(station.records) == 2
+
+
 def test_a_dead_instrument_is_one_line_when_it_breaks_and_one_when_it_mends(simulate, lines):
     station = simulate(2)
     station.set(2, silent, at_s=60)
