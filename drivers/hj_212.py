@@ -147,7 +147,7 @@ class Hj212:
         frame = self._asked(line) if self._is_asked else self._pushed(line)
         time = _time(frame)
         samples = [self._sample(factor, channel.name, frame.content) for factor, channel in self._pairs()]
-        if receipt := _receipt(frame.head):
+        if (receipt := _receipt(frame.head)) and not line.only_listens:
             line.tell(receipt)
         if time == self._newest:
             return []

@@ -85,6 +85,11 @@ class Line:
         return self._port.where
 
     @property
+    def only_listens(self) -> bool:
+        """Whether nothing can be sent over it: it takes datagrams."""
+        return bool(getattr(self._port, "only_listens", False))
+
+    @property
     def reopens_in_s(self) -> float:
         """Seconds until the next attempt to open a port that is gone; 0 if it may be used now."""
         return 0.0 if self._is_open else max(0.0, self._reopen_at - self._now_s())

@@ -200,6 +200,7 @@ class UdpPort:
     """
 
     is_network = False  # silence is silence: there is no connection that could be half-open
+    only_listens = True
 
     def __init__(self, host: str, port: int, sender: str = "") -> None:
         self.where = f"udp [{host}]:{port}" if ":" in host else f"udp {host}:{port}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers import registry
+from drivers.checksum import crc_hj212
 from drivers.errors import LineDown, NoAnswer
 from drivers.line import Line, Timing, until
 from drivers.port import UdpPort
@@ -159,4 +160,17 @@ def test_a_fidas_is_read_from_its_datagrams(instrument):
 
     line = Line("fidas", Prompted(port, talk), timing=SOON)
     assert [sample.value for sample in fidas.read(line, 1)] == [0.083834, 0.116399]
+    line.close()
+
+
+def test_a_frame_that_wants_a_receipt_is_read_all_the_same(instrument):
+    """It cannot have one over datagrams; its values count."""
+    port, send = instrument
+    cod = {"011-Rtd": {"name": "cod", "parameter": "COD", "unit": "mg/L"}}
+    driver = registry.load("hj_212", {"channels": cod})
+    head = "QN=20261123093030500;ST=32;CN=2011;PW=123456;MN=0D21;Flag=5;"
+    text = f"{head}CP=&&DataTime=20261123093030;011-Rtd=40.6,011-Flag=N&&"
+    frame = f"##{len(text):04d}{text}{crc_hj212(text.encode()):04X}\r\n".encode()
+    line = Line("outlet", Prompted(port, lambda: send(frame)), timing=SOON)
+    assert [sample.value for sample in driver.read(line, 1)] == [40.6, "2026-11-23T09:30:30"]
     line.close()
