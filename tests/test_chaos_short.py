@@ -34,15 +34,15 @@ def run(directory, *more):
     words = ["--every", "3", "--settle", "60", "--order", "random", "--directory", str(directory)]
     words += ["--without", "refuses messages", "--without", "lets nobody", *more]
     command = [sys.executable, "-m", "bench.chaos", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=115, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
 @needs_mosquitto
 @pytest.mark.skipif(not is_permitted(), reason="needs root: network namespaces and a small disk of its own")
-def test_nothing_is_lost_and_nothing_made_up_in_half_a_minute_of_faults(tmp_path):
+def test_nothing_is_lost_and_nothing_made_up_in_a_minute_of_faults(tmp_path):
     """All parts of the run work together, and the daemon stands it."""
-    code, said = run(tmp_path, "--seconds", "36", "--seed", "11")
+    code, said = run(tmp_path, "--seconds", "60", "--seed", "11")
     assert code == 0, said
     assert "nothing lost, nothing made up" in said
 
