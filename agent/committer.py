@@ -77,8 +77,8 @@ class Committer:
     def append(self, record: Record) -> None:
         """Hand over a record; it is on disk within the commit interval."""
         with self._lock:
+            first = not self._records and not self._notes
             self._records.append(record)
-            first = len(self._records) == 1
         if first:
             self._wake.put(True)
 
@@ -90,10 +90,12 @@ class Committer:
     def note(self, key: str, value: str, then: Callable[[], None], records: Sequence[Record] = ()) -> None:
         """Have a word remembered across restarts; `then` is called once it is on disk, with the records about it."""
         with self._lock:
+            first = not self._records and not self._notes
             self._notes[key] = value
             self._after.append(then)
             self._records += records
-        self._wake.put(True)
+        if first:  # else a commit is due already, and no more than one each interval
+            self._wake.put(True)
 
     def damaged(self, first: int, last: int) -> None:
         """Give up records that are not what was once stored, and say so with the next commit."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Raw = dict[str, Any]
 
 _DAY_MS = DAY_S * 1000
-_MODBUS_ADDRESSES = 256
+MODBUS_ADDRESSES = 256
 OWN_NAME = "station"
 """The instrument that the station itself is (own_channels)."""
 
@@ -150,7 +150,7 @@ def _check_conversation(raw: Raw, found: Found, line: LineSettings, report: Repo
         report.add(("line",), line.name, allowed)
     elif found.speaks_modbus and not line.speaks_modbus:
         report.add(("line",), line.name, f'{name} speaks Modbus: lines.{line.name} needs framer = "rtu" or "ascii"')
-    elif found.speaks_modbus and raw["address"] is not None and raw["address"] >= _MODBUS_ADDRESSES:
+    elif found.speaks_modbus and raw["address"] is not None and raw["address"] >= MODBUS_ADDRESSES:
         report.add(("address",), raw["address"], "allowed on a Modbus line: 0 to 255")
     elif line.framer == "tcp" and not found.speaks_modbus:
         report.add(("line",), line.name, f'{name} speaks no Modbus: lines.{line.name} needs framer = "none"')

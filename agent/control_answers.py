@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from agent import config_instruments
 from agent.commands import Message, NotValid
-from agent.config_instruments import Surroundings
+from agent.config_instruments import MODBUS_ADDRESSES, Surroundings
 from agent.control_requests import parse
 from agent.conversation import listed
 from agent.errands import Errand
@@ -19,9 +21,11 @@ from drivers.errors import ConfigError, Refused
 from drivers.fields import Report, did_you_mean
 from drivers.line import Timing, late_s
 from drivers.modbus import Block, read_block
+from drivers.registers import ProfileDriver
 from drivers.sample import Flag
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Sequence
 
     from agent.conversation import Outcome
@@ -102,6 +106,8 @@ class Answers:
             asker.instrument = self._instrument(name)
         instrument = asker.instrument
         poller, line = self._held(instrument.line)
+        if isinstance(instrument.driver, ProfileDriver) and any(one.name == name for one in poller.instruments):
+            instrument.driver.leave_started()
         errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line))
         _check_patience(instrument.driver, poller)
         return self._about(instrument) | _polled(instrument.driver, self._done(poller, instrument.address, errand))
@@ -142,10 +148,14 @@ class Answers:
             raise NotValid("; ".join(f"{one.key}: {one.allowed}" for one in report.problems)[:500])
         if not (line.speaks_modbus if found.speaks_modbus else line.framer != "tcp"):
             raise NotValid(f"driver: {request['driver']} does not speak what line {line.name} speaks")
+        allowed = range(MODBUS_ADDRESSES) if found.speaks_modbus else found.addresses
+        if allowed is not None and request["address"] not in allowed:
+            raise NotValid(f"address: allowed for {request['driver']}: {allowed[0]} to {allowed[-1]}")
         keeping = Timing(request["timeout"] or found.timeout_s or line.timeout_s, line.silence_s + found.silence_s)
         talk = _reading(found.driver, request["address"])
-        check = reads_only(line.framer) if found.speaks_modbus else None
+        check = reads_only(line.framer) if found.speaks_modbus else found.reads and sends_only(found.reads)
         errand = Errand(talk, keeping, check)
+        errand.longest_s = math.inf
         _check_patience(found.driver, poller)
         return _polled(found.driver, self._done(poller, request["address"], errand, names_sender=found.speaks_modbus))
 
@@ -158,7 +168,9 @@ class Answers:
         block = Block(request["table"], request["register"], request["count"])
         keeping = Timing(request["timeout"] or line.timeout_s, line.silence_s)
         address = request["address"]
-        outcome = self._done(poller, address, Errand(lambda line: read_block(line, address, block), keeping))
+        errand = Errand(lambda line: read_block(line, address, block), keeping)
+        errand.longest_s = keeping.timeout_s
+        outcome = self._done(poller, address, errand)
         return _told(outcome) | {"data": outcome.answer.hex(" ") if outcome.answer else None}
 
     def _begin_work(self, request: dict[str, Any], asker: Asker) -> Reply:
@@ -191,7 +203,7 @@ class Answers:
     def _instrument(self, name: str) -> InstrumentSettings:
         """Read an instrument's file as it is now."""
         file = self._config.directory / "instruments" / f"{name}{registry.SUFFIX}"
-        if not file.exists():
+        if name not in self._config.instruments and not os.path.exists(file):  # noqa: PTH110  Path.exists may raise
             raise self._unknown(name, self._config.instruments)
         read = config_instruments.read(file, Surroundings(self._config.lines, self._config.directory / "profiles"))
         if read.problems:
@@ -250,6 +262,16 @@ def _polled(driver: Driver, outcome: Outcome) -> Reply:
     samples = outcome.samples if outcome.answer is None else outcome.answer
     channels = {channel.name: [channel.parameter, channel.unit] for channel in driver.channels}
     return _told(outcome) | {"channels": channels, "samples": listed(samples)}
+
+
+def sends_only(allowed: re.Pattern[bytes]) -> Callable[[bytes], None]:
+    """Build the check that lets pass what a driver of text says only reads."""
+
+    def check(request: bytes) -> None:
+        if not allowed.fullmatch(request):
+            raise Refused("this may change the instrument; through the daemon a driver that is tried may only read")
+
+    return check
 
 
 def reads_only(framer: str) -> Callable[[bytes], None]:

@@ -27,12 +27,14 @@ class Errand:
     """One conversation; `check` is as in `converse`.
 
     `expected_s` is how long it will probably take, and `late_s` what the next slots lose if it fails, since they wait
-    until no late answer can come. With `overhears` it asks nothing, and is told what this instrument says in its slot.
+    until no late answer can come. `longest_s` is what it may take: that counts once the line's gaps were overdrawn.
+    With `overhears` it asks nothing, and is told what this instrument says in its slot.
     """
 
     def __init__(self, talk: Talk, timing: Timing, check: Callable[[bytes], None] | None = None) -> None:
         self.expected_s = timing.timeout_s
         self.late_s = 0.0
+        self.longest_s = 0.0
         self.overhears: Polled | None = None
         self.since_s = monotonic_s()
         self.is_dropped = self.has_begun = False
@@ -89,11 +91,12 @@ class Errands:
         self.waiting.popleft()
         errand.do(line)
         end_s = monotonic_s()
-        over_s = max(end_s - begin_s - max(free_s, 0.0), 0.0) + errand.late_s
+        over_s = max(end_s - begin_s + errand.late_s - max(free_s, 0.0), 0.0)
         if over_s:
             self._again_s = end_s + over_s / SHARE
         return True
 
     def _has_room(self, errand: Errand, free_s: float, now_s: float) -> bool:
         waits_until_s = max(self._again_s, errand.since_s + PATIENCE_S)
-        return errand.expected_s <= free_s or now_s >= waits_until_s + (0.0 if free_s > 0 else GAPLESS_S)
+        expected_s = max(errand.expected_s, errand.longest_s if now_s < self._again_s else 0.0)
+        return expected_s <= free_s or now_s >= waits_until_s + (0.0 if free_s > 0 else GAPLESS_S)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.boot import boot_id
 from agent.record import event
+from agent.timekeeper import STEP_MS
 from agent.times import iso
 from drivers.clock import now
 from drivers.sample import Flag
@@ -125,12 +126,12 @@ class Works:
         if not self._works:
             return
         with self._lock:
-            self._settle()
+            was_moved = self._settle()
             elapsed_ms = now().elapsed_ms
             over = [work for work in self._works.values() if work.ends_ms <= elapsed_ms]
             for work in over:
                 del self._works[work.instrument]
-            if over or elapsed_ms - self._noted_ms >= NOTE_EVERY_MS:
+            if over or was_moved or elapsed_ms - self._noted_ms >= NOTE_EVERY_MS:
                 self._flag()
                 self._keep([self._ended(work, "time") for work in over], lambda: None)
 
@@ -138,18 +139,23 @@ class Works:
         """Give what the state says of them, by name."""
         return [work.portrait() for _, work in sorted(self._works.copy().items())]
 
-    def _settle(self) -> None:
-        """Let the wall clock say what it knows as soon as it is trusted."""
+    def _settle(self) -> bool:
+        """Let the wall clock say what it knows as soon as it is trusted; says whether it was set since.
+
+        Where it was set, the end on it is another one: with the old one a reboot would end a work too early, or late.
+        """
         if not self._timekeeper.is_trusted:
-            return
-        moment = now()
+            return False
+        moment, was_moved = now(), False
         for name, work in self._works.items():
-            if work.until_ms is None:
-                self._works[name] = work._replace(until_ms=moment.wall_ms + work.ends_ms - moment.elapsed_ms)
-            elif name in self._awaits_clock:
+            until_ms = moment.wall_ms + work.ends_ms - moment.elapsed_ms
+            if work.until_ms is not None and name in self._awaits_clock:
                 by_wall_ms = moment.elapsed_ms + work.until_ms - moment.wall_ms
                 self._works[name] = work._replace(ends_ms=min(work.ends_ms, by_wall_ms))
+            elif work.until_ms is None or abs(until_ms - work.until_ms) >= STEP_MS:
+                self._works[name], was_moved = work._replace(until_ms=until_ms), True
         self._awaits_clock.clear()
+        return was_moved
 
     def _ended(self, work: Work, ended: str, who: str | None = None) -> Record:
         about = {"instrument": work.instrument, "flag": work.flag.value, "why": work.why, "who": who or work.who}

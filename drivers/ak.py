@@ -187,11 +187,12 @@ class Gasera:
         if missing := [number for number in self._numbers if number not in result]:
             raise BadAnswer(f"no result for {', '.join(missing)}")
         times = tuple(result[number][0] for number in self._numbers)
-        is_new, is_first, self._times = times != self._times, not self._times, times
+        is_new, is_first = times != self._times, not self._times
         if not is_new and not flags:
             return []
         is_given = is_new and (state[0] == _MEASURING or not is_first)
         values = [_number(result[number][1]) if is_given else None for number in self._numbers]
+        self._times = times  # not before: a damaged value is asked for again
         return _samples(self._values, values, flags, errors)
 
     def plan(self, framer: str) -> list[Exchange]:

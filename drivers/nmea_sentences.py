@@ -52,8 +52,8 @@ TRANSDUCERS: dict[str, Units] = {
 }
 """Units that a letter may mean, by type of transducer (WXT530 manual, table 20)."""
 _CLOCK = re.compile(r"(\d\d)(\d\d)(\d\d)(?:\.(\d+))?")
-_ANGLE = re.compile(r"(\d{2,3})(\d\d\.\d+)")
-_NUMBER = re.compile(r"-?\d+(?:\.\d*)?")
+_ANGLE = re.compile(r"(\d{2,3})(\d\d\.\d{1,12})")
+_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{0,15})?")
 _MODES: States = {**dict.fromkeys("ADPRF", ()), **dict.fromkeys("NES", (Flag.FAULT,)), "M": (Flag.MANUAL,)}
 _QUALITIES: States = {**dict.fromkeys("12345", ()), **dict.fromkeys("068", (Flag.FAULT,)), "7": (Flag.MANUAL,)}
 _WIND_STATES: States = {
@@ -158,7 +158,7 @@ def _number(text: str) -> float | None:
 
 
 def _whole(text: str) -> int | None:
-    if text and not text.isdecimal():
+    if text and not (text.isdecimal() and len(text) < 10):
         raise BadAnswer(f"no whole number: {text!r}")
     return int(text) if text else None
 

@@ -28,6 +28,7 @@ mean differs between models and is not looked at; sleeping and waking are not co
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -82,6 +83,9 @@ _START = b"BM"
 _BE_PASSIVE, _IS_PASSIVE = b"BM\xe1\x00\x00\x01\x70", b"BM\x00\x04\xe1\x00\x01\x74"
 _READ = b"BM\xe2\x00\x00\x01\x71"
 _LIMIT = 512
+
+READS = re.compile(re.escape(_READ))
+"""Being told to be passive, a sensor talks no more."""
 
 
 def driver(options: dict[str, Any]) -> Plantower:

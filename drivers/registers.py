@@ -13,7 +13,7 @@ from drivers.modbus import Block, frame_sizes
 from drivers.number import Decoder
 from drivers.places import BIT_TABLES
 from drivers.sample import ORDER, Flag, Sample
-from drivers.start import Starter
+from drivers.start import Start, Starter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +53,10 @@ class ProfileDriver:
             self._starter.again()
             raise
 
+    def leave_started(self) -> None:
+        """Never send the commands of the start: another driver of this instrument does."""
+        self._starter = Starter(Start())
+
     def plan(self, framer: str) -> Sequence[Exchange]:
         """List the requests as they are before an instrument has refused any."""
         blocks = [part.block for part in requests((place.block for place in self._places), self._limits)]
@@ -65,15 +69,15 @@ class ProfileDriver:
         if not self._starter.run(line, address):
             return []
         data, error = self._reader.read(line, address)
-        row = self._row(data)
+        row, settles = self._row(data), self._starter.is_settling()
         doubtful = self._beside.doubtful(row)
         if error is None and doubtful:
             self._starter.again()
             error = BadAnswer(self._beside.complaint(row))
         if error is None:
             samples = self._samples(row)
-            return [] if self._starter.is_settling() or not self._is_new(row) else samples
-        error.samples = self._kept(row, doubtful)
+            return [] if settles or not self._is_new(row) else samples
+        error.samples = () if settles else self._kept(row, doubtful)
         raise error
 
     def _kept(self, row: list[Any], doubtful: set[int]) -> tuple[Sample, ...]:

@@ -17,6 +17,8 @@ from drivers.report import shown
 from drivers.text_profile import TextProfileFile
 
 if TYPE_CHECKING:
+    import re
+
     from drivers.driver import Driver
     from drivers.report import Path_
 
@@ -48,7 +50,8 @@ _NO_OPTIONS = fields.Table()
 class Found(NamedTuple):
     """A driver and what its profile says of the instrument; a code driver says nothing.
 
-    `addresses` are those that its requests can carry, None if any.
+    `addresses` are those that its requests can carry, None if any. `reads` matches what it sends and an instrument is
+    not changed by; None: that is all it sends.
     """
 
     driver: Driver
@@ -56,6 +59,7 @@ class Found(NamedTuple):
     timeout_s: float | None = None
     silence_s: float = 0.0
     addresses: range | None = None
+    reads: re.Pattern[bytes] | None = None
 
 
 class _Prompt:
@@ -168,7 +172,7 @@ def _from_code(name: str, options: dict[str, Any], report: Report) -> Found | No
     if len(report.problems) > before:
         return None
     try:
-        return Found(module.driver(checked), False)
+        return Found(module.driver(checked), False, reads=getattr(module, "READS", None))
     except ValueError as error:  # options that are right one by one, but not together
         report.add(("options",), "", str(error))
         return None

@@ -77,6 +77,10 @@ class Frame(NamedTuple):
     data: bytes
 
 
+READS = re.compile(rb"\x7e\x00\x03\x00\xfc\x7e")
+"""Reading the values; a start command makes an idle sensor measure."""
+
+
 def driver(options: dict[str, Any]) -> Sps30:
     """Build the driver; it has no options."""
     del options

@@ -52,7 +52,7 @@ from typing import TYPE_CHECKING, Any
 from drivers import thermo_record
 from drivers.checksum import sum16
 from drivers.driver import Exchange
-from drivers.errors import BadAnswer, DriverError, NoAnswer, Refused
+from drivers.errors import BadAnswer, DriverError, LineDown, NoAnswer, Refused
 from drivers.fields import NAME, Choice, Key, MapOf, Table, Text
 from drivers.identity import Question
 from drivers.line import until
@@ -136,6 +136,11 @@ IDENTITY = (
 """The status word, which all have, and then the gas: models of one gas are not told apart."""
 
 
+_WORDS = {"flags", "erec", *_LISTS, *_LISTS.values(), *(item.command for items in MODELS.values() for item in items)}
+READS = re.compile(b"[\\x80-\\xff]?(?:%s)\r" % "|".join(map(re.escape, sorted(_WORDS - {""}))).encode())
+"""What reads for certain: with `channels`, any command may be written, `set …` as well."""
+
+
 def driver(options: dict[str, Any]) -> CLink:
     """Build the driver from checked options. Raises ValueError for a record that is not documented."""
     return CLink(options)
@@ -164,7 +169,7 @@ class CLink:
                 with suppress(NoAnswer):
                     self._ask(line, address, "flags")
             values = self._read_record(line, address) if self._record else self._read_each(line, address)
-        except DriverError:
+        except (DriverError, LineDown):
             self._columns = ()  # the instrument may have been set up anew
             raise
         return self._samples(*values)
