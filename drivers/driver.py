@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Exchange(NamedTuple):
     """One request and its longest answer as `stationd check` counts them, in bytes on the wire.
 
-    One that `is_once` is not made in every read, but only when an instrument is started.
+    One that `is_once` is not made in every read, but only when an instrument is started. What tells an instrument to do
+    something, and does not only ask, is named in capitals.
     """
 
     what: str
@@ -28,6 +29,10 @@ class Driver(Protocol):
 
     An instance belongs to one instrument and may remember what it learned of it (a refused register, a column
     order, the time of the newest result), never a value.
+
+    It may have `has_checksum` (False: not every damaged byte can be told), `unsolicited` (True: the instrument talks
+    by itself) and `patience_s` (how long `read` may wait beyond the timeout). Its module may have what
+    `drivers.identity` describes.
     """
 
     channels: tuple[Channel, ...]

@@ -126,7 +126,11 @@ class Sdi12:
         known = [Exchange("identity", 3, 38)] if self._identity else []
         if self._kind == "R":
             return [*known, Exchange("values", 5, _LONGEST)]
-        return [*known, Exchange("start", 5, 12), *(Exchange(f"D{n}", 4, _LONGEST) for n in range(1 + self._most // 4))]
+        return [
+            *known,
+            Exchange("MEASURE", 5, 12),
+            *(Exchange(f"D{n}", 4, _LONGEST) for n in range(1 + self._most // 4)),
+        ]
 
     @property
     def _most(self) -> int:

@@ -57,6 +57,7 @@ CHANNELS = (
 _END, _STUFF = 0x7E, 0x7D
 _STUFFED = {0x5E: 0x7E, 0x5D: 0x7D, 0x31: 0x11, 0x33: 0x13}
 _START, _READ = 0x00, 0x03
+_MEASURE = b"\x01\x03"
 _NOT_ALLOWED = 0x43
 _FLOATS = struct.Struct(">10f")
 _LIMIT = 512
@@ -112,13 +113,14 @@ class Sps30:
         ]
 
     def plan(self, framer: str) -> list[Exchange]:
-        """One question; at worst every byte of the answer is stuffed."""
+        """One question, and what starts an idle sensor; at worst every byte of an answer is stuffed."""
         del framer
-        return [Exchange("read", len(_frame(_READ, b"")), 2 + 2 * (5 + _FLOATS.size))]
+        start = Exchange("at start: MEASURE", len(_frame(_START, _MEASURE)), 2 + 2 * 5, is_once=True)
+        return [start, Exchange("read", len(_frame(_READ, b"")), 2 + 2 * (5 + _FLOATS.size))]
 
 
 def _start(line: Line) -> list[Sample]:
-    answer = _ask(line, _START, b"\x01\x03")
+    answer = _ask(line, _START, _MEASURE)
     if answer.state:
         raise Refused(f"the sensor refuses to measure, state {answer.state:02X}", answer.state)
     return [Sample(channel.name, None, (Flag.STOPPED,)) for channel in CHANNELS]

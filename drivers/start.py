@@ -1,4 +1,4 @@
-"""What a profile sends when an instrument is started: the only writes that stationd ever makes.
+"""What a profile sends when an instrument is started: the only writes that a profile ever makes.
 
 The commands of `[start]` are sent before the first read, and again before the next one when the instrument did not
 answer, the line was gone, or something else answered than the profile expects: it may have lost what it was told. Each

@@ -62,6 +62,24 @@ def test_what_is_written_at_the_start_stands_first_in_the_plan(site):
     assert plan[2].startswith("    holding 128 to 134 ")
 
 
+@pytest.mark.parametrize(
+    ("driver", "options", "told"),
+    [
+        ("sensirion_shdlc", "", "at start: MEASURE"),
+        ("plantower", 'model = "pmsx003"\nmode = "passive"', "BE PASSIVE"),
+        ("sdi_12", 'channels = [{ name = "level", parameter = "water_level" }]', "MEASURE"),
+    ],
+)
+def test_what_a_code_driver_commands_stands_in_capitals_in_the_plan(site, driver, options, told):
+    """As the writes of profiles; all else that is sent only asks."""
+    change(site / "instruments/so2.toml", '"acme_100"', f'"{driver}"')
+    with (site / "instruments/so2.toml").open("a", encoding="utf-8") as file:
+        file.write(f"[options]\n{options}\n")
+    status, text = checked(site)
+    assert status == 0
+    assert text.partition(f"so2: {driver} at address 4")[2].splitlines()[1].startswith(f"    {told} ")
+
+
 def test_all_problems_of_all_files_are_told_at_once(site):
     """And the plan of what is left."""
     change(site / "instruments/so2.toml", "rs485", "rs845")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent import cli
 from agent.config import load
+from drivers import registry, toml_file
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,6 +47,12 @@ def test_every_command_is_in_the_table():
     table = TEXT.partition("## Commands")[2].partition("\n## ")[0]
     told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)", row)}
     assert told - {"stationd"} == set(known)
+
+
+def test_the_profiles_that_write_are_those_that_it_names():
+    """YSI EXO and three probes of Yosemitech; `test_check` has the code drivers."""
+    writing = [file.stem for file in registry.files(registry.SHIPPED) if "start" in toml_file.load(file).data]
+    assert writing == ["yosemitech_y504", "yosemitech_y511", "yosemitech_y520", "ysi_exo"]
 
 
 def test_every_file_that_is_named_is_there():
