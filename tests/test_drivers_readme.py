@@ -60,15 +60,23 @@ def test_the_head_of_a_driver_can_be_read_where_no_source_is_at_hand(tmp_path):
     assert "did you mean teledyne_t400?" in out.getvalue()
 
 
+def play(driver, case):
+    for poll in case.polls:
+        port = TranscriptPort(poll.entries)
+        result = played.read(driver, Line("line", port, framer=case.framer, now_s=port.now_s), case.address)
+        assert result.error == poll.error
+        played.assert_same(result.samples, poll.samples)
+    return [poll.error for poll in case.polls]
+
+
 def test_the_example_is_a_driver_that_its_transcript_proves():
     """Run as it stands."""
     module = ModuleType("acme_300")
     exec(block("python"), module.__dict__)
-    case = Transcript(block("text"))
-    driver = module.driver({})
-    for poll in case.polls:
-        port = TranscriptPort(poll.entries)
-        result = played.read(driver, Line("line", port, now_s=port.now_s), case.address)
-        assert result.error == poll.error
-        played.assert_same(result.samples, poll.samples)
-    assert [poll.error for poll in case.polls] == ["", "", "NoAnswer"]
+    assert play(module.driver({}), Transcript(block("text"))) == ["", "", "NoAnswer"]
+
+
+def test_the_transcript_of_the_guide_proves_the_example_of_a_register_profile():
+    """Played against the file that a technician copies."""
+    driver = registry.load("acme_100", site=Path(__file__).parents[1] / "config/profiles")
+    assert play(driver, Transcript(block("modbus"))) == ["", "", "NoAnswer"]
