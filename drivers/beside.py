@@ -66,6 +66,6 @@ def _sum(value: float, other: float) -> float:
 
 
 def _with_decimals(value: int, decimals: int) -> float | None:
-    if decimals > _MOST_DECIMALS:
+    if abs(decimals) > _MOST_DECIMALS:
         return None
-    return value / 10**decimals if decimals else value
+    return value / 10**decimals if decimals > 0 else value * int(10**-decimals)

@@ -46,15 +46,16 @@ class Text:
 
 
 class Choice:
-    """One of a few words."""
+    """One of a few words. `advice` says of words that others might expect here what to write instead."""
 
-    def __init__(self, *words: str) -> None:
-        self.words = words
+    def __init__(self, *words: str, advice: Mapping[str, str] | None = None) -> None:
+        self.words, self.advice = words, advice or {}
 
     def read(self, value: Any, path: Path_, report: Report) -> str | None:
         if value in self.words and isinstance(value, str):
             return value
-        report.add(path, value, f"allowed: {', '.join(self.words)}{did_you_mean(value, self.words)}")
+        advice = self.advice.get(str(value)) or f"allowed: {', '.join(self.words)}{did_you_mean(value, self.words)}"
+        report.add(path, value, advice)
         return None
 
     def schema(self) -> dict[str, Any]:

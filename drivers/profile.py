@@ -50,6 +50,9 @@ _PLACE = (
 _MASK = Key("mask", fields.Integer(1, 2**64 - 1), None, doc="bits that count, like 0x00F0; they are moved down")
 _LENGTH = Key("registers", fields.Integer(1, _TEXT_LIMIT), None, doc="how many registers a string fills")
 _FLAG = fields.Choice(*FLAGS)
+_FLAG_OF_VALUE = fields.Choice(
+    *FLAGS, advice={"ok": "no flag; write good = [...], and what is listed nowhere is a fault"}
+)
 _BITS = MapOf(re.compile(r"\d{1,4}"), "the number of a bit, 0 the lowest", _FLAG, int)
 _WHOLES = fields.ListOf(fields.Integer(0, 10**19), is_set=True)
 _OWN_STATUS = (
@@ -58,7 +61,7 @@ _OWN_STATUS = (
     _MASK,
     Key("bits", _BITS, {}, doc="flags that hold while their bit is 1"),
     Key("clear_bits", _BITS, {}, doc="flags that hold while their bit is 0"),
-    Key("values", MapOf(re.compile(r"\d{1,19}"), "a whole number", _FLAG, int), {}, doc="flags by value"),
+    Key("values", MapOf(re.compile(r"\d{1,19}"), "a whole number", _FLAG_OF_VALUE, int), {}, doc="flags by value"),
     Key("good", _WHOLES, (), doc="values without a flag; any other, unless values has it, is a fault"),
     Key("absent", _WHOLES, (), doc="values with which a channel has no value, whatever its register holds"),
 )
@@ -81,6 +84,10 @@ _PLUS = Table(
         "format", fields.Choice(*(form for form in FORMATS if form not in {"bit", "string", "datetime"})), doc="format"
     ),
     Key("scale", fields.Number(-1e12, 1e12), 1, doc="factor before it is added"),
+)
+_DECIMALS = Table(
+    *_PLACE,
+    Key("format", fields.Choice("u16", "i16"), "u16", doc="i16: the number may be negative, and then means tens"),
 )
 _STEP = Table(
     Key(
@@ -108,7 +115,7 @@ _CHANNEL = Table(
     Key("sentinels", fields.ListOf(fields.Number()), (), doc="register values that mean: no value"),
     Key("range", fields.ListOf(fields.Number()), None, doc="measuring range; outside is over_range"),
     Key("plus", _PLUS, None, doc="a second number that is added: a fraction, or higher digits"),
-    Key("decimals", Table(*_PLACE), None, doc="register with the number of digits behind the decimal point"),
+    Key("decimals", _DECIMALS, None, doc="register with the number of digits behind the decimal point"),
     Key("identity", fields.OneOrMore(_IDENTITY), None, doc="what must stand beside the value, that it is this one"),
     Key("status", Table(*_OWN_STATUS), None, doc="status of this channel alone"),
 )

@@ -84,12 +84,13 @@ class Entries:
         return self._place_beside((*path, "plus"), entry, plus, Number(plus["format"], scale=plus["scale"]))
 
     def _decimals(self, path: Path_, entry: Entry) -> Place | None:
-        if not entry["decimals"]:
+        decimals = entry["decimals"]
+        if not decimals or decimals["format"] is None:
             return None
         if entry["format"] not in WHOLE or entry["scale"] != 1 or entry["offset"] != 0 or entry["plus"]:
             problem = "are for a whole number without scale, offset and plus"
             self._report.add((*path, "decimals"), "", problem)
-        return self._place_beside((*path, "decimals"), entry, entry["decimals"], Number("u16"))
+        return self._place_beside((*path, "decimals"), entry, decimals, Number(decimals["format"]))
 
     def _identities(self, entry: Entry) -> tuple[Identity, ...]:
         found = [self._identity(path, entry, one) for path, one in (entry["identity"] or {}).items() if one]

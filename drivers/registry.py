@@ -32,6 +32,7 @@ CODE_DRIVERS = (
     "grimm",
     "hj_212",
     "lufft_umb",
+    "magee_ae33",
     "met_one",
     "nmea_0183",
     "nova_sds011",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.errors import BadAnswer
 from drivers.line import GLITCH
+from drivers.trace import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,19 +108,32 @@ def _begin_after_glitch(data: bytes, start: bytes) -> int | None:
         piece = data[place : place + len(start)]
         if start.startswith(piece):
             return place if piece == start else None
-    raise BadAnswer(f"does not begin with {start!r}: {data[:20]!r}")
+    raise BadAnswer(f"does not begin with {written(start)}, as start and address say: {written(data[:20])}")
 
 
 def _checked(check: Check, start: bytes, inside: bytes) -> bytes:
     """Give the text without the sum behind it. Raises BadAnswer if that does not hold."""
-    text, mark, written = _parted(check, inside)
+    text, mark, digits = _parted(check, inside)
     form = _DECIMAL if check.digits == 0 else _HEX
-    if mark != check.mark or not form.fullmatch(written) or len(written) < check.digits:
-        raise BadAnswer(f"no checksum at the end of {inside[-20:]!r}")
-    covered = (start if check.includes_start else start[1:]) + text + (mark if check.includes_mark else b"")
-    if int(written, 16 if check.digits else 10) != check.compute(covered):
-        raise BadAnswer("wrong checksum")
+    if mark != check.mark or not form.fullmatch(digits) or len(digits) < check.digits:
+        raise BadAnswer(f"no checksum at the end of {written(inside[-20:])}")
+    stated = int(digits, 16 if check.digits else 10)
+    if stated != check.compute(_covered(start, text, mark, check.includes_start, check.includes_mark)):
+        raise BadAnswer(f"wrong checksum {digits.decode()}{_hint(check, start, text, stated)}")
     return text
+
+
+def _covered(start: bytes, text: bytes, mark: bytes, *included: bool) -> bytes:
+    with_start, with_mark = included
+    return (start if with_start else start[1:]) + text + (mark if with_mark else b"")
+
+
+def _hint(check: Check, start: bytes, text: bytes, stated: int) -> str:
+    """Say what the sum covers if it covers something else than the profile says."""
+    held = [
+        name for name, ends in INCLUDES.items() if check.compute(_covered(start, text, check.mark, *ends)) == stated
+    ]
+    return f'; it holds with includes = "{held[0]}"' if held else ""
 
 
 def _parted(check: Check, inside: bytes) -> tuple[bytes, bytes, bytes]:

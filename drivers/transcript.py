@@ -15,9 +15,9 @@ r"""A transcript: a recorded conversation on a line, with what it means, in a te
     ! NoAnswer
 
 `#` is a comment; those before the first `>` say where the bytes come from, with one of the words captured,
-manual, built (from the documented rule) or invented. `#:` is a setting: `framer` (tcp, rtu, ascii, none;
-default none), `address` (default 1) and `options`, a piece of TOML, several of which are joined line by
-line. `>` is sent and `<` received, bytes written as `drivers.trace` does; each `<` is one arrival, a `>`
+manual, built (from the documented rule) or invented; the first of them counts. `#:` is a setting: `framer` (tcp,
+rtu, ascii, none; default none), `address` (default 1) and `options`, a piece of TOML, several of which are joined
+line by line. `>` is sent and `<` received, bytes written as `drivers.trace` does; each `<` is one arrival, a `>`
 without `<` is met by silence, a `<` without `>` comes unasked. `=` is a channel, its value (JSON; `-` is
 none) and its flags (`ok` is none). `!` names the error that the read ends with; the `=` lines beside it are
 the samples it carries. A `=` with nothing behind it is a read that brought no new result. A `>` or `<` after
@@ -41,6 +41,7 @@ FOLDER = Path(__file__).with_name("transcripts")
 _LOGGED = re.compile(r"^(?:.*\bstationd\[\d+\]: )?INFO (?=[<>] )")
 _REMARK = re.compile(r'\s+#[^"]*$')
 EVIDENCE = ("captured", "manual", "built", "invented")
+_EVIDENCE = re.compile(rf"\b({'|'.join(EVIDENCE)})\b")
 
 
 class Mismatch(Exception):
@@ -89,9 +90,10 @@ class Transcript:
 
     @property
     def evidence(self) -> str:
-        """Say how the bytes were obtained, with a word of `EVIDENCE`; "" if the head does not say."""
+        """Say how the bytes were obtained, with the first word of `EVIDENCE` in the head; "" if there is none."""
         head = " ".join(self.comments).lower()
-        return next((word for word in EVIDENCE if word in head), "")
+        found = _EVIDENCE.search(head)
+        return found[0] if found else ""
 
     def _read(self, line: str, number: int) -> None:
         if not line:

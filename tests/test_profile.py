@@ -159,7 +159,7 @@ register = 9
         (HEAD + "first_register = 1\n" + channel(), "channels.x.register: found 0; allowed: 1 to 65536"),
         (HEAD + "max_block = 2\n" + channel(format="float64"), "channels.x: found"),
         (HEAD + channel(status={"register": 1, "bits": {16: "fault"}}), "bits.16: found 16; allowed: bit 0 to 15"),
-        (HEAD + channel(status={"register": 1, "values": {0: "ok"}}), 'values.0: found "ok"; allowed: stopped'),
+        (HEAD + channel(status={"register": 1, "values": {0: "ok"}}), 'values.0: found "ok"; no flag; write good'),
         (HEAD + channel(status={"register": 1}), "channels.x.status: flags nothing"),
         (HEAD + channel(status={"register": 1, "channels": ["x"], "bits": {0: "fault"}}), "status.channels: unknown"),
         (HEAD + '[status]\nregister = 1\nbits = { 0 = "suspect" }\n' + channel(), 'bits.0: found "suspect"'),

@@ -299,10 +299,19 @@ def test_the_decimal_point_may_stand_in_another_register(raw, decimals, expected
     assert value(text, r0=raw, r1=decimals) == Sample("x", expected)
 
 
-def test_a_number_of_decimals_that_cannot_be_makes_no_value():
+@pytest.mark.parametrize(("raw", "decimals", "expected"), [(100, 0xFFFF, 1000), (0xFFFF, 0xFFFE, -100), (244, 1, 24.4)])
+def test_a_negative_number_of_decimals_means_tens_where_the_profile_says_so(raw, decimals, expected):
+    """A whole number stays whole."""
+    text = HEAD + channel(format='"i16"', decimals='{ register = 1, format = "i16" }')
+    found = value(text, r0=raw, r1=decimals)
+    assert (found, type(found.value)) == (Sample("x", expected), type(expected))
+
+
+@pytest.mark.parametrize(("form", "decimals"), [("u16", 0xFFFF), ("u16", 10), ("i16", 10), ("i16", 0xFFF6)])
+def test_a_number_of_decimals_that_cannot_be_makes_no_value(form, decimals):
     """Rather none than one that is off by powers of ten."""
-    text = HEAD + channel(decimals="{ register = 1 }")
-    assert value(text, r1=0xFFFF) == Sample("x", None, (Flag.FAULT,))
+    text = HEAD + channel(decimals=f'{{ register = 1, format = "{form}" }}')
+    assert value(text, r1=decimals) == Sample("x", None, (Flag.FAULT,))
 
 
 def test_a_half_that_was_refused_is_no_comm():
@@ -463,6 +472,7 @@ def test_a_time_that_cannot_be_is_no_value_and_counts_once(wrong):
         (channel(mask="0x10000"), 'channels.x.mask: found "0x10000"; is wider than u16'),
         (channel(decimals="{ register = 1 }", scale=2), "channels.x.decimals: are for a whole number"),
         (channel(decimals="{ register = 1 }", format='"float32"'), "channels.x.decimals: are for a whole number"),
+        (channel(decimals='{ register = 1, format = "u32" }'), 'decimals.format: found "u32"; allowed: u16, i16'),
         (channel(decimals='{ register = 1, table = "coil" }'), 'decimals.table: found "coil"; allowed: input, holding'),
         (channel(plus='{ register = 1, format = "u16", scale = 0 }'), "channels.x.plus.scale: found 0"),
         (channel(plus='{ register = 70000, format = "u16" }'), "channels.x.plus.register: found 70000; allowed"),
@@ -476,6 +486,10 @@ def test_a_time_that_cannot_be_is_no_value_and_counts_once(wrong):
         (channel(identity='{ register = 1, value = "a", format = "string" }'), "identity.registers: is missing"),
         (channel(identity="{ one = { register = 1 } }"), "channels.x.identity.one.value: is missing"),
         (channel(identity="{ register = 1, value = 1.5 }"), "identity.value: found 1.5; expected a number or a text"),
+        (
+            channel(status='{ register = 1, values = { 1 = "ok" } }'),
+            'status.values.1: found "ok"; no flag; write good = [...]',
+        ),
         (
             channel(status="{ register = 1, good = [] }"),
             "channels.x.status: flags nothing",

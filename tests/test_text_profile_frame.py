@@ -85,8 +85,21 @@ def test_an_answer_to_something_else_is_refused_at_once():
 def test_a_printed_sample_with_a_wrong_sum_is_refused():
     """The commented sample of mkndaq says 3E, and does not reproduce."""
     line = b"<sendVal 0=0.0;1=1.0;2=2.0;8=4.8;14=42.4;74=0.0>3E\r\n"
-    with pytest.raises(BadAnswer, match="wrong checksum"):
+    with pytest.raises(BadAnswer, match=r"wrong checksum 3E$"):
         asked(FIDAS, FIDAS_ASKED, line)
+
+
+def test_a_sum_over_something_else_is_refused_with_what_it_covers():
+    """So a profile is put right from the first answer of the instrument."""
+    line = b"<sendVal 60=1373.361084;61=0.083834;62=0.116399>7C\r\n"
+    with pytest.raises(BadAnswer, match='wrong checksum 7C; it holds with includes = "both"'):
+        asked(FIDAS.replace('"both"', '"start"'), FIDAS_ASKED, line)
+
+
+def test_an_answer_of_another_address_is_shown_beside_the_start_that_was_expected():
+    """Written as in a trace."""
+    with pytest.raises(BadAnswer, match=r'does not begin with "<sendVal ", as start and address say: "<ok>06\\r\\n"'):
+        asked(FIDAS, FIDAS_ASKED, b"<ok>06\r\n")
 
 
 GUST = b"\x02Q,229,002.74,M,00,\x0316\r\n"
