@@ -17,8 +17,11 @@ sys.path.append(str(Path(__file__).parent.parent))  # bench is no part of what i
 from bench.contract import violations
 
 TO_STATIONS = ("command", "receipt")
-TIMED = ("bench_short", "chaos_short", "clock_steps", "demo", "loss_short", "mixed_short")
-"""Files whose tests judge speed or keep several processes busy; none runs beside another of them."""
+TIMED = {
+    **dict.fromkeys(("bench_short", "clock_steps", "demo"), "speed"),
+    **dict.fromkeys(("chaos_short", "loss_short", "mixed_short"), "faults"),
+}
+"""Files whose tests judge speed or keep several processes busy; none runs beside another of its kind."""
 SHARING = ("asyncapi", "brokers", "foreign_modbus", "tls")
 """Files whose tests share what takes long to start."""
 
@@ -28,7 +31,7 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid):
         name = nodeid.partition("::")[0].rpartition("/")[2].removeprefix("test_").removesuffix(".py")
-        return "timed" if name in TIMED else name if name in SHARING else nodeid
+        return TIMED.get(name) or (name if name in SHARING else nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -24,7 +24,7 @@ from drivers.fields import Table
 from drivers.line import until as ends_with
 from drivers.sample import Channel, Sample
 from drivers.trace import written
-from drivers.transcript import Transcript, load
+from drivers.transcript import FOLDER, Transcript, load
 
 FILES = played.files()
 LIVE = [
@@ -118,7 +118,7 @@ def test_what_any_instrument_said_is_written_down_as_it_was(path, tmp_path):
 
 @pytest.mark.parametrize("name", LIVE)
 def test_a_live_instrument_is_recorded_as_a_test(name, site, tmp_path, capsys):
-    path = played.FOLDER / f"{name}.txt"
+    path = FOLDER / f"{name}.txt"
     case = load(path)
     instrument = PlayingInstrument(case)
     options = "".join(f"{toml_key(key)} = {toml_value(value)}\n" for key, value in case.options.items())
@@ -163,7 +163,7 @@ def test_through_the_daemon_numbers_of_modbus_tcp_are_counted_from_one(site, tmp
 
 
 def test_an_adapter_that_hears_itself_leaves_no_echo_in_the_transcript(tmp_path):
-    case = load(played.FOLDER / "bayern_hessen/serinus.txt")
+    case = load(FOLDER / "bayern_hessen/serinus.txt")
     poll = case.polls[0]
     request, answer = (entry.data for entry in poll.entries)
     outcome = outcome_of(poll)._replace(trace=(f"> {written(request)}", f"< {written(request + answer)}"))
@@ -173,7 +173,7 @@ def test_an_adapter_that_hears_itself_leaves_no_echo_in_the_transcript(tmp_path)
 
 
 def test_an_answer_that_came_in_pieces_is_one_arrival(tmp_path):
-    case = load(played.FOLDER / "bayern_hessen/serinus.txt")
+    case = load(FOLDER / "bayern_hessen/serinus.txt")
     poll = case.polls[0]
     request, answer = (entry.data for entry in poll.entries)
     pieces = [f"< {written(answer[place : place + 8])}" for place in range(0, len(answer), 8)]
@@ -185,7 +185,7 @@ def test_an_answer_that_came_in_pieces_is_one_arrival(tmp_path):
 
 def test_what_does_not_play_is_not_written(tmp_path):
     """Noise before the request: nobody could tell when it came."""
-    case = load(played.FOLDER / "bayern_hessen/serinus.txt")
+    case = load(FOLDER / "bayern_hessen/serinus.txt")
     outcome = outcome_of(case.polls[0])
     channels = {channel.name: channel for channel in played.driver_of(case).channels}
     outcome = outcome._replace(trace=("< FF", *outcome.trace))
@@ -257,7 +257,7 @@ def test_the_serial_number_in_registers_is_masked_and_the_frame_is_whole(framer,
 
 def test_a_number_that_was_given_is_replaced_where_only_the_instrument_knows_it(tmp_path):
     """Bayern-Hessen: the serial number 017 stands in each record, under an exclusive or; no channel has it."""
-    case = load(played.FOLDER / "bayern_hessen/serinus.txt")
+    case = load(FOLDER / "bayern_hessen/serinus.txt")
     text = recorded(case, ["017"])
     assert "017" not in text
     again = assert_plays(text, "bayern_hessen", tmp_path)
@@ -266,7 +266,7 @@ def test_a_number_that_was_given_is_replaced_where_only_the_instrument_knows_it(
 
 def test_a_text_under_a_sum_is_replaced_by_one_with_the_same_sum(tmp_path):
     """C-Link: the date in the record, as if it were a serial number; a sum of 16 bits is required."""
-    case = load(played.FOLDER / "thermo_c_link/49i_lrec.txt")
+    case = load(FOLDER / "thermo_c_link/49i_lrec.txt")
     text = recorded(case, ["07-28-21"])
     assert "07-28-21" not in text
     assert "sum 271a" in text
@@ -274,7 +274,7 @@ def test_a_text_under_a_sum_is_replaced_by_one_with_the_same_sum(tmp_path):
 
 
 def test_a_text_that_is_a_value_is_masked_in_the_value(tmp_path):
-    case = load(played.FOLDER / "thermo_c_link/49i_lrec.txt")
+    case = load(FOLDER / "thermo_c_link/49i_lrec.txt")
     text = recorded(case, ["724.798"])
     assert "724.798" not in text
     assert_plays(text, "thermo_c_link", tmp_path)
@@ -282,13 +282,13 @@ def test_a_text_that_is_a_value_is_masked_in_the_value(tmp_path):
 
 def test_a_text_that_the_driver_looks_for_cannot_be_masked_and_nothing_is_written(monkeypatch):
     monkeypatch.setattr(masks, "SEARCH_S", 0.5)
-    case = load(played.FOLDER / "thermo_c_link/49i_lrec.txt")
+    case = load(FOLDER / "thermo_c_link/49i_lrec.txt")
     with pytest.raises(NotRecordable, match=r"cellai cannot be masked: .*; nothing was written"):
         recorded(case, ["cellai"])
 
 
 def test_a_text_that_stands_in_a_request_cannot_be_masked():
-    case = load(played.FOLDER / "thermo_c_link/49i_lrec.txt")
+    case = load(FOLDER / "thermo_c_link/49i_lrec.txt")
     with pytest.raises(NotRecordable, match="lrec cannot be masked"):
         recorded(case, ["lrec"])
 
