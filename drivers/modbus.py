@@ -161,7 +161,10 @@ class _Answer:
 
     @property
     def may_be_echo(self) -> bool:
-        """Whether the request may come back before the answer. The answer to function 6 is the request, though."""
+        """Whether the request may come back before the answer.
+
+        The answer to function 6 is the request: a first one alone may be either, and an echo is told by `echo` only.
+        """
         return self.function != WRITE_ONE
 
     def complete(self, data: bytes) -> int:

@@ -24,7 +24,8 @@ itself needs `ready = "time"`.
 status says with `good` which values are good: any other makes a fault of all.
 
 The address is that of the sensor, 0 to 9; 10 to 35 stand for A to Z and 36 to 61 for a to z, as Vaisala counts them.
-Answers of other sensors are passed over. With `identity` the sensor is asked once who it is, and must answer so:
+Answers of other sensors are passed over. With `identity` the sensor is asked who it is, at the start and after it was
+silent or the line gone, and must answer so:
 
     > "0I!"
     < "013GillInst2487  B06…" CR LF     version 1.3, maker (8 characters), model (6), its version (3), more
@@ -47,7 +48,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.checksum import crc16
 from drivers.driver import Exchange
-from drivers.errors import BadAnswer, NoAnswer, Refused
+from drivers.errors import BadAnswer, LineDown, NoAnswer, Refused
 from drivers.fields import NAME, Choice, Key, ListOf, Number, Table, Text, duration
 from drivers.identity import Question
 from drivers.line import until
@@ -115,9 +116,13 @@ class Sdi12:
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Let the sensor measure, wait for it, and collect the values."""
-        if not self._is_known:
-            self._identify(line, address)
-        values = self._continuous(line, address) if self._kind == "R" else self._measured(line, address)
+        try:
+            if not self._is_known:
+                self._identify(line, address)
+            values = self._continuous(line, address) if self._kind == "R" else self._measured(line, address)
+        except (NoAnswer, LineDown):
+            self._is_known = not self._identity  # another one may be plugged in meanwhile
+            raise
         return self._samples(values)
 
     def plan(self, framer: str) -> list[Exchange]:

@@ -25,7 +25,8 @@ newest that the instrument stored, so their averaging period is their age; `erec
     < "list lrec" LF "field index variable" LF " 1  1 o3" LF " 2  5 cellai" … " 9 11 pres*" LF "sum 24e5" CR
 
 What a record holds is the owner's choice (`srec` as delivered holds the gas alone, `lrec` of a 42i no NO2). `channels`
-takes the place of the model's channels then: words of the record, or commands, and what they are.
+takes the place of the model's channels then: words of the record, or commands, and what they are. Commands that set
+something, press a key or save (`set …`, `push …`, `save`) are refused.
 
 Status bits are known for the 49i, 49c and 49C-PS alone; the word itself is the channel `flags`. The alarms of bench
 and ozonator lamp change places between them: forge has the bench lowest for 49i and 49c, and the example of the
@@ -95,7 +96,9 @@ OPTIONS = Table(
     Key(
         "channels",
         MapOf(
-            re.compile(r"[a-z0-9/][a-z0-9/ ]{0,30}"), "a word of the record or a command, in small letters", _CHANNEL
+            re.compile(r"(?!(?:set|push|save)\b)[a-z0-9/][a-z0-9/ ]{0,30}"),
+            "a word of the record or a command, in small letters, and none that sets something (`set`, `push`, `save`)",
+            _CHANNEL,
         ),
         {},
         doc="what each word is, in place of the model's channels",
@@ -138,7 +141,7 @@ IDENTITY = (
 
 _WORDS = {"flags", "erec", *_LISTS, *_LISTS.values(), *(item.command for items in MODELS.values() for item in items)}
 READS = re.compile(b"[\\x80-\\xff]?(?:%s)\r" % "|".join(map(re.escape, sorted(_WORDS - {""}))).encode())
-"""What reads for certain: with `channels`, any command may be written, `set …` as well."""
+"""What reads for certain: which of the other commands `channels` may name do, no source says of all."""
 
 
 def driver(options: dict[str, Any]) -> CLink:

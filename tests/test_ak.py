@@ -49,6 +49,21 @@ def test_the_words_of_a_state_are_for_the_owner_to_add():
     assert cai(*pairs, states={"SEGA": "calibration"})[0].flags == (Flag.CALIBRATION,)
 
 
+def test_a_damaged_result_of_a_gasera_is_not_lost():
+    """It is there still, and whole when it is asked for again."""
+    reads = [*gasera(5, 1000), *gasera(5, 2000), *gasera(5, 2000), *gasera(5, 2000)]
+    reads[5] = ("ACON", "ACON 0 2000 74-82-8 1.?9")
+    text = "\n".join(f'> "\\x02 {command} K0 \\x03"\n< "\\x02 {answer}\\x03"' for command, answer in reads)
+    port = TranscriptPort([entry for poll in Transcript(text).polls for entry in poll.entries])
+    line, driver = Line("played", port, now_s=port.now_s), registry.load("ak", GASERA)
+    assert driver.read(line, 1)[0].value == 1.9
+    with pytest.raises(BadAnswer):
+        driver.read(line, 1)
+    assert [sample.value for sample in driver.read(line, 1)][:1] == [1.9]
+    assert driver.read(line, 1) == []
+    port.finish()
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

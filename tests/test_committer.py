@@ -100,6 +100,32 @@ def test_records_that_come_all_the_time_are_committed_once_an_interval(spool):
     assert 5 <= len(committed) <= 12
 
 
+def test_notes_that_come_all_the_time_are_committed_once_an_interval(spool):
+    """Their records too; everyone is told once his is on disk."""
+    committer, committed = make(spool, interval_s=0.1)
+    told = []
+    with running(committer):
+        begin_s = time.monotonic()
+        number = 0
+        while time.monotonic() - begin_s < 1.0:
+            committer.note("works", str(number), lambda number=number: told.append(number), [record(number)])
+            number += 1
+            time.sleep(0.002)
+    assert 5 <= len(committed) <= 12
+    assert told == list(range(number))
+
+
+def test_a_note_before_or_after_a_record_wakes_the_committer_once(spool, path):
+    committer, committed = make(spool)
+    told = threading.Event()
+    with running(committer):
+        committer.note("works", "x", told.set)
+        assert told.wait(5)
+        committer.append(record())
+        until(lambda: committed == [1])
+        assert len(stored(path)) == 1
+
+
 def test_stopping_commits_what_is_there(spool, path):
     committer, _ = make(spool, interval_s=60.0)
     with running(committer):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from asking import Asking
-from daemons import Daemon
+from daemons import PROFILE, Daemon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instrument_peers import TcpInstrument
@@ -376,6 +376,37 @@ def test_a_shipped_driver_can_be_tried_at_any_address(daemon, connect, instrumen
     reply = connect().ask(do="try", line="rack", address=7, driver="saimosen_sms8200")
     assert set(reply["channels"]) >= {"so2"}
     assert all(line.split()[7] == "07" for line in reply["trace"])
+
+
+def test_an_address_that_is_none_does_not_end_the_daemon(daemon, connect, instrument):
+    daemon.start()
+    client = connect()
+    reply = client.ask(do="try", line="rack", address=65_535, driver="vaisala_hmp110_modbus")
+    assert reply["error"] == "not_valid"
+    assert client.ask(do="works") == {"works": []}
+    assert daemon.process.poll() is None
+
+
+def test_a_poll_by_hand_does_not_start_anew_what_the_station_has_started(daemon, connect, instrument):
+    """Else the station's next values would be those of an instrument that still settles."""
+    told = []
+    usual = instrument.script
+
+    def script(request):
+        if request[7] != 6:
+            return usual(request)
+        told.append(request)
+        return [(0, request)]
+
+    instrument.script = script
+    start = "[start]\nsteps = [{ function = 6, register = 100, values = [1] }]\n"
+    (daemon.folder / "profiles/peer.toml").write_text(PROFILE.replace("[channels]", f"{start}[channels]"))
+    daemon.start()
+    until(lambda: told)
+    reply = connect().ask(do="poll", instrument="rack")
+    assert {line.split()[8] for line in reply["trace"]} == {"03"}
+    assert [sample[1] for sample in reply["samples"]] == [7, 8]
+    assert len(told) == 1
 
 
 def test_a_driver_that_writes_is_stopped_before_it_does():

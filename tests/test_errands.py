@@ -1,6 +1,7 @@
 """Conversations that somebody asks for are held between the slots, and the slots do not notice."""
 
 import json
+import math
 from itertools import pairwise
 
 import pytest
@@ -96,6 +97,34 @@ def test_a_silent_instrument_polled_by_hand_without_end_costs_the_others_no_more
         assert station.slots(number) >= 599  # the last one may be late
     late = [time for time in times(station, 1) if time % 1 > 0.3]
     assert len(late) <= 0.05 * 600
+
+
+def test_errands_that_take_longer_than_was_believed_take_no_more_than_that_share_either(simulate):
+    """A driver that waits in its own time for what nobody says, tried again and again."""
+    station = simulate(1)
+    asked = []
+
+    def again():
+        if not asked or asked[-1]._outcome.qsize():
+            asked.append(Errand(lambda line: line.listen(lambda data: 0, timeout_s=5.0), TIMING))
+            asked[-1].expected_s, asked[-1].longest_s = 0.05, math.inf
+            station.poller._errands.waiting.append(asked[-1])
+
+    for tick in range(5900):
+        station.at(tick / 10, again)
+    station.run(600)
+    assert 3 < len(asked) < 600
+    assert len(station.good(1)) >= 0.94 * 600
+
+
+def test_a_wait_for_a_late_answer_that_fits_into_the_gap_costs_nothing():
+    errands_ = errands.Errands()
+    errand = Errand(lambda line: line, TIMING)
+    errand.expected_s = 0.0
+    errand.do = lambda line: setattr(errand, "late_s", 3.0)
+    errands_.take(errand)
+    assert errands_.turn(None, 10.0)
+    assert errands_._again_s == 0.0
 
 
 def test_on_a_line_without_gaps_a_poll_by_hand_finds_room_all_the_same(simulate):

@@ -92,3 +92,19 @@ def test_the_state_of_a_heater_is_text():
     """A generic transducer of a WXT holds no number."""
     heater = {"heater": {"from": "XDR G 4", "parameter": "heater"}}
     assert read({"channels": heater}, "WIXDR,C,20.4,C,2,G,HEL/___,,4") == [("HEL/___", [])]
+
+
+@pytest.mark.parametrize(
+    ("source", "unit", "sentence"),
+    [
+        ("RMC speed", "kn", f"GPRMC,120000,A,4800.0,N,01100.0,E,{'9' * 400},1.0,271126,,,A"),
+        ("RMC speed", "kn", f"GPRMC,120000,A,4800.0,N,01100.0,E,0.{'9' * 400},1.0,271126,,,A"),
+        ("RMC latitude", "deg", f"GPRMC,120000,A,4800.{'9' * 400},N,01100.0,E,1.0,1.0,271126,,,A"),
+        ("GGA satellites", "", f"GPGGA,120000,4800.0,N,01100.0,E,1,{'9' * 40},1.0,1.0,M,,M,,"),
+        ("GGA satellites", "", f"GPGGA,120000,4800.0,N,01100.0,E,1,{'9' * 5000},1.0,1.0,M,,M,,"),
+    ],
+)
+def test_a_number_without_end_is_a_bad_answer(source, unit, sentence):
+    """It would be infinite, or more digits than a number may have."""
+    with pytest.raises(BadAnswer):
+        read({"channels": {"a": {"from": source, "parameter": "p", "unit": unit}}}, sentence)

@@ -160,6 +160,22 @@ def test_a_start_may_take_some_reads():
     assert reads(text, STARTED + READ, 2) == [[], [7]]
 
 
+def test_what_is_read_while_an_instrument_settles_does_not_count_when_another_request_fails():
+    """A failed read gives what it has; what does not count yet is nothing."""
+    text = HEAD + START + "wait_reads = 2\n" + channel()
+    text += 'y = { parameter = "Y", unit = "", register = 60, format = "u16" }\n'
+    other = "> 01 03 00 3C 00 01 44 06\n"
+    busy = "< 01 83 06 C1 32\n"
+    made = driver(text)
+    line, port = over(STARTED + READ + other + busy + READ + other + busy)
+    assert list(made.read(line, 1)) == []
+    for expected in ((), (("x", 7, ()),)):
+        with pytest.raises(BadAnswer) as caught:
+            made.read(line, 1)
+        assert caught.value.samples == expected
+    port.finish()
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

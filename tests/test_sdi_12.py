@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drivers import registry
-from drivers.errors import BadAnswer, ConfigError, NoAnswer, Refused
+from drivers.errors import BadAnswer, ConfigError, LineDown, NoAnswer, Refused
 from drivers.line import Line
 from drivers.sdi_12 import crc_characters, identify, query_address
 from drivers.transcript import Transcript, TranscriptPort
@@ -92,6 +92,38 @@ def test_another_sensor_than_configured_is_noticed():
         line, port = played('> "0I!"\n< "013GillInst 2487B0611220012\\r\\n"')
         with pytest.raises(BadAnswer, match="GillInst"):
             driver.read(line, 0)
+        port.finish()
+
+
+def test_a_sensor_that_was_silent_is_asked_again_who_it_is():
+    """Another one may have been plugged in, which measures something else."""
+    who = '> "0I!"\n< "013Lufft.deWS600u022\\r\\n"\n'
+    value = '> "0R0!"\n< "0+1.5\\r\\n"\n'
+    other = '> "0I!"\n< "013GillInst 2487B0611220012\\r\\n"\n'
+    driver = registry.load("sdi_12", {"channels": ONE, "identity": "13Lufft", "measurement": "R0"})
+    line, port = played(who + value + value + '> "0R0!"\n' + other)
+    assert [driver.read(line, 0)[0].value for _ in range(2)] == [1.5, 1.5]
+    with pytest.raises(NoAnswer):
+        driver.read(line, 0)
+    with pytest.raises(BadAnswer, match="GillInst"):
+        driver.read(line, 0)
+    port.finish()
+
+
+def test_after_the_line_was_down_a_sensor_is_asked_again_who_it_is():
+    """So it is after silence; without `identity` nobody is asked."""
+
+    class Gone:
+        def ask(self, *_, **__):
+            raise LineDown("gone")
+
+    for identity, known in (("13Lufft", '> "0I!"\n< "013Lufft.deWS600u022\\r\\n"\n'), ("", "")):
+        driver = registry.load("sdi_12", {"channels": ONE, "identity": identity, "measurement": "R0"})
+        line, port = played((known + '> "0R0!"\n< "0+1.5\\r\\n"\n') * 2)
+        driver.read(line, 0)
+        with pytest.raises(LineDown):
+            driver.read(Gone(), 0)
+        assert driver.read(line, 0)[0].value == 1.5
         port.finish()
 
 

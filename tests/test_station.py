@@ -121,6 +121,9 @@ def test_it_ends_within_5_s_while_an_instrument_keeps_it_waiting(station, instru
     until(lambda: instrument.peers and instrument.peers[0].requests)
     assert daemon.stop() < 5
     assert daemon.process.returncode == 0
+    *_, outage, stop = daemon.command("spool", "show").stdout.splitlines()
+    assert '"event":"stop"' in stop
+    assert re.search(r'"reason":"line_busy".*"slots":\d\d}', outage), "the slots of 2 s are accounted for"
 
 
 def test_a_second_daemon_over_the_same_spool_is_refused_with_a_clear_word(station, tmp_path):

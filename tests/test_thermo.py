@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drivers import registry
-from drivers.errors import BadAnswer, ConfigError, DriverError, Refused
+from drivers.errors import BadAnswer, ConfigError, DriverError, LineDown, Refused
 from drivers.line import Line
 from drivers.sample import Flag
 from drivers.transcript import Transcript, TranscriptPort
@@ -51,6 +51,39 @@ def test_the_list_of_fields_is_asked_for_again_after_a_failed_read():
     first, failed, last = play(text, ALONE | {"command": "lr00"}, reads=3)
     assert isinstance(failed, Refused)
     assert [sample.value for sample in first] == [sample.value for sample in last]
+
+
+def test_the_list_of_fields_is_asked_for_again_after_the_line_was_down():
+    """The instrument may have been restarted with its columns the other way round."""
+
+    class Torn(TranscriptPort):
+        away_s = 0.0
+        is_torn = False
+
+        def now_s(self):
+            return super().now_s() + self.away_s
+
+        def write(self, data):
+            if self.is_torn:
+                self.is_torn = False
+                raise LineDown("reset by peer")
+            super().write(data)
+
+    swapped = "list lrec\\nfield index variable\\n 1  1 pres\\n 2 11 o3*"
+    again = "00:09 07-28-21  D800500 724.798 0.162*"
+    text = conversation(
+        ("lr00", f"lr00\\n{RECORD}"), ("list lrec", LIST), ("lr00", f"lr00\\n{again}"), ("list lrec", swapped)
+    )
+    port = Torn([entry for poll in Transcript(text).polls for entry in poll.entries])
+    line = Line("played", port, now_s=port.now_s)
+    driver = registry.load("thermo_c_link", ALONE | {"command": "lr00"})
+    assert driver.read(line, 1)[0].value == 0.162
+    port.is_torn = True
+    with pytest.raises(LineDown):
+        driver.read(line, 1)
+    port.away_s = 60.0
+    assert driver.read(line, 1)[0].value == 0.162
+    port.finish()
 
 
 @pytest.mark.parametrize(
@@ -131,3 +164,17 @@ def test_two_channels_of_one_name_are_refused(name):
     channels = O3 | {"hio3": {"name": name, "parameter": "O3", "unit": "ppb"}}
     with pytest.raises(ConfigError, match="one name"):
         registry.load("thermo_c_link", {"model": "49i", "channels": channels})
+
+
+@pytest.mark.parametrize("command", ["lrec", "individual"])
+@pytest.mark.parametrize("word", ["set zero", "set avg time 1", "set", "push do", "save"])
+def test_a_command_that_sets_something_is_no_channel(word, command):
+    """The file is refused with what is wrong; nothing is asked."""
+    channels = {word: {"name": "x", "parameter": "x", "unit": ""}}
+    with pytest.raises(ConfigError, match=rf"channels.*{word}.*none that sets something"):
+        registry.load("thermo_c_link", {"model": "49i", "command": command, "channels": channels})
+
+
+def test_a_word_that_only_begins_like_one_that_sets_may_be_a_channel():
+    channels = {"setpoint": {"name": "x", "parameter": "x", "unit": ""}}
+    assert registry.load("thermo_c_link", {"model": "49i", "channels": channels}).channels[0].name == "x"

@@ -192,6 +192,28 @@ def test_a_wrong_clock_never_lengthens_it_beyond_what_was_left(machine):
     assert machine.flags["o3"] is None
 
 
+@pytest.mark.parametrize("set_ms", [115 * 60_000, -115 * 60_000])
+def test_a_clock_that_is_set_meanwhile_ends_it_neither_earlier_nor_later_after_a_reboot(machine, set_ms):
+    """He puts it right while he works, and cuts the power later."""
+    works = machine.start()
+    begin(works, 2 * HOUR_MS / 1000)
+    machine.elapsed_ms += 600_000
+    works.turn()
+    machine.elapsed_ms += 5_000
+    machine.wall_offset_ms += set_ms
+    works.turn()
+    left_ms = 2 * HOUR_MS - 605_000
+    assert works.portrait()[0]["until"] == module.iso(machine.wall_offset_ms + machine.elapsed_ms + left_ms)
+    machine.reboot(60_000)
+    works = machine.start()
+    machine.elapsed_ms += left_ms - 60_001
+    works.turn()
+    assert machine.flags["o3"] is Flag.MAINTENANCE
+    machine.elapsed_ms += 2
+    works.turn()
+    assert machine.flags["o3"] is None
+
+
 def test_begun_under_an_untrusted_clock_it_has_no_time_until_that_is_known(machine):
     machine.is_trusted = False
     works = machine.start()

@@ -1,0 +1,173 @@
+"""What may be sent for somebody who asks the daemon: reads, to addresses that there are, when there is room."""
+
+import json
+import math
+import os
+from contextlib import contextmanager, suppress
+from itertools import count
+from types import SimpleNamespace
+
+import played
+import pytest
+
+from agent.control_answers import Answers, Asker, sends_only
+from drivers import plantower, registry, sensirion_shdlc, thermo_c_link
+from drivers.errors import DriverError, LineDown, Refused
+from drivers.line import Line, Timing
+
+WORD = {"name": "x", "parameter": "x", "unit": ""}
+LI = Asker("li", is_sure=True)
+
+
+class Silence:
+    """A port at whose other end nobody answers; what was sent is kept."""
+
+    where, is_network = "nowhere", False
+
+    def __init__(self):
+        self.sent = []
+
+    def open(self):
+        pass
+
+    def close(self):
+        pass
+
+    def write(self, data):
+        self.sent.append(data)
+
+    def read(self, timeout_s):
+        return b""
+
+
+def over(port, framer):
+    clock = count(0.0, 5.0)
+    return Line("rack", port, framer=framer, timing=Timing(0.1), now_s=lambda: next(clock))
+
+
+class Bench:
+    """A configuration with one line, on which errands are done at once; it is its own poller."""
+
+    def __init__(self, directory=None, framer="none"):
+        self.port, self.errands, self.longest_poll_s = Silence(), [], 1.0
+        self.line = over(self.port, framer)
+        self.instruments = [SimpleNamespace(name="o3", address=-1, timing=self.line.timing, driver=None)]
+        self.directory, self.known = directory, {}
+
+    def do(self, errand):
+        self.errands.append(errand)
+        errand.do(self.line)
+
+    def ask(self, **request):
+        settings = SimpleNamespace(
+            name="rack", framer=self.line.framer, speaks_modbus=self.line.framer != "none", max_block=125,
+            timeout_s=0.1, silence_s=0.0, echo="none",
+        )  # fmt: skip
+        config = SimpleNamespace(directory=self.directory, instruments=self.known, lines={"rack": settings})
+        return Answers(config, [self], None).answer(json.dumps(request).encode(), LI)
+
+
+# ---- addresses
+
+
+@pytest.mark.parametrize(
+    ("driver", "framer", "address", "allowed"),
+    [
+        ("vaisala_hmp110_modbus", "rtu", 256, "0 to 255"),
+        ("vaisala_hmp110_modbus", "tcp", 65_535, "0 to 255"),
+        ("vaisala_wxt5xx", "none", 10, "0 to 9"),
+    ],
+)
+def test_an_address_that_no_request_can_carry_is_refused_and_nothing_is_sent(driver, framer, address, allowed):
+    bench = Bench(framer=framer)
+    reply = bench.ask(do="try", line="rack", address=address, driver=driver)
+    assert reply == {"error": "not_valid", "text": f"address: allowed for {driver}: {allowed}"}
+    assert bench.port.sent == []
+
+
+def test_no_code_driver_is_at_a_loss_for_an_address():
+    """What `try` lets pass may be refused by the driver, but is never a surprise."""
+    for path in (played.files(name)[0] for name in registry.CODE_DRIVERS):
+        case = played.load(path)
+        for address in (0, 1, 9, 10, 62, 99, 127, 128, 255, 256, 999, 1000, 9999, 10_000, 65_535):
+            with suppress(DriverError, LineDown):
+                played.driver_of(case).read(over(Silence(), case.framer), address)
+
+
+# ---- what only reads
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "sent"),
+    [
+        ("plantower", {"model": "pmsx003", "mode": "passive"}, []),
+        ("thermo_c_link", {"model": "49i", "command": "individual", "channels": {"malloc lrec": WORD}}, []),
+        ("thermo_c_link", {"model": "49i"}, [b"\xb1lrec\r"]),
+        ("thermo_c_link", {"model": "49i", "command": "individual", "prefix": "none"}, [b"o3\r"]),
+        ("sensirion_shdlc", {}, [b"\x7e\x00\x03\x00\xfc\x7e"]),
+    ],
+)
+def test_a_driver_that_is_tried_sends_what_reads_and_nothing_else(driver, options, sent):
+    bench = Bench()
+    reply = bench.ask(do="try", line="rack", address=49, driver=driver, options=options)
+    assert bench.port.sent == sent
+    assert reply["failed"] == ("NoAnswer" if sent else "Refused")
+
+
+@pytest.mark.parametrize(
+    ("module", "changes"),
+    [
+        (plantower, b"BM\xe1\x00\x00\x01\x70"),
+        (sensirion_shdlc, b"\x7e\x00\x00\x02\x01\x03\xf9\x7e"),
+        (thermo_c_link, b"\xb1set lrec format 0\r"),
+        (thermo_c_link, b"\xb1o3\rset mode remote\r"),
+    ],
+)
+def test_what_changes_an_instrument_is_not_among_what_reads(module, changes):
+    with pytest.raises(Refused):
+        sends_only(module.READS)(changes)
+
+
+# ---- room
+
+
+def test_what_may_take_long_is_known_to_before_it_is_done():
+    """A tried driver decides itself how long it waits; a block of registers takes one timeout."""
+    bench = Bench()
+    bench.ask(do="try", line="rack", address=1, driver="thermo_c_link", options={"model": "49i"})
+    assert bench.errands[0].longest_s == math.inf
+    bench = Bench(framer="rtu")
+    bench.ask(do="read", line="rack", address=1, table="input", register=0, timeout="50ms")
+    assert bench.errands[0].longest_s == 0.05
+
+
+# ---- files
+
+
+@contextmanager
+def somebody_else():
+    """Be a user who may not enter the folders of a test; who is not root is refused by their mode."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(("known", "error"), [((), "unknown_instrument"), (("o3",), "wrong_file")])
+def test_a_folder_that_may_not_be_entered_is_an_answer_and_not_the_end(tmp_path, known, error):
+    folder = tmp_path / "instruments"
+    folder.mkdir()
+    (folder / "o3.toml").touch()
+    bench = Bench(tmp_path)
+    bench.known = dict.fromkeys(known)
+    folder.chmod(0)
+    try:
+        with somebody_else():
+            reply = bench.ask(do="poll", instrument="o3")
+    finally:
+        folder.chmod(0o700)
+    assert reply["error"] == error
