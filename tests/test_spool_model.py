@@ -201,7 +201,7 @@ class SpoolModel(RuleBasedStateMachine):
     def compare(self, first, last, selection, most):
         """Read in steps what the model says should be found."""
         expected = [seq for seq in sorted(self.known) if first <= seq <= last and self.is_asked(seq, selection)]
-        stop = min((seq for seq in self.held if seq >= first), default=1 << 40)
+        stop = min((seq for seq in self.held if seq >= first and seq in self.known), default=1 << 40)
         found, place = [], first
         while place <= last:
             some, after = self.reader.selected(place, last, selection, 200, most)
