@@ -243,12 +243,13 @@ class Committer:
         if (found := self._spool.oldest_unsent()) is None:
             return
         span = {"begin": iso(found.begin_ms), "end": iso(found.end_ms)}
-        copies = _ranges_by_spool(self._spool.copies_among(found.ranges))
+        names, damaged = self._spool.copies_among(found.ranges)
+        copies = _ranges_by_spool(names)
         more = {"copies": copies} if copies else {}
         told = ledger("dropped", now(), first=found.first, last=found.last, records=found.records, **span, **more)
         is_held = not self._timekeeper.is_trusted
         again = self._told_again(found.ranges)
-        self._committed(self._store([told, *again], held=is_held, drop=found.ranges))
+        self._committed(self._store([told, *again], held=is_held, drop=found.ranges, damaged=damaged))
 
     def _wait(self) -> bool:
         """Wait for records, then until their commit is due; False when it is time to stop."""

@@ -25,7 +25,11 @@ class Copies:
 
     def __init__(self, spool: Path, text: str) -> None:
         self._spool = spool
-        self._spans = {name: span for name, *span in copied(text) if not is_finished(spool.with_name(name))}
+        self._spans = {
+            name: span
+            for name, *span in copied(text)
+            if not is_finished(spool.with_name(name)) or not spool.with_name(name).exists()
+        }
 
     def __contains__(self, name: str) -> bool:
         return name in self._spans
@@ -44,6 +48,12 @@ class Copies:
         for name in names:
             del self._spans[name]
         return names
+
+    def told_by(self, drop: Sequence[tuple[int, int]], last: int) -> bool:
+        """Keep the files of which copies are dropped until what tells of it, up to `last`, is delivered."""
+        met = [name for name, span in self._spans.items() if _meet(drop, *span)]
+        self._spans |= {name: [self._spans[name][0], last] for name in met}
+        return bool(met)
 
     def delivered(self, acknowledged: Ranges) -> None:
         """Finish the files whose copies need not be sent again."""

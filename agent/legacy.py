@@ -33,6 +33,7 @@ class Legacy:
         self._path = path
         self._given_up = GivenUp(database.meta(db, given_up.NOTE))
         self.copies = Copies(path, database.meta(db, copies.NOTE))
+        self.copies.delivered(database.acknowledged(db))
         self.salvage = salvage.begun(path, database.meta(db, salvage.SALVAGE), self.copies)
 
     def untold_by(self, ranges: Spans, acknowledged: Ranges) -> list[tuple[int, int]]:
@@ -45,7 +46,9 @@ class Legacy:
         first, last = next(iter(acknowledged), (0, 0))
         return self._given_up.told_until(last, acknowledged) if first == 1 else 0
 
-    def notes(self, first: int, last: int, gone: Spans, damaged: Spans, acknowledged: Ranges) -> dict[str, str]:
+    def notes(
+        self, first: int, last: int, gone: Spans, drop: Spans, damaged: Spans, acknowledged: Ranges
+    ) -> dict[str, str]:
         """Give the notes of a commit whose records, from `first` to `last`, tell that ranges are gone.
 
         A damaged copy is no loss while the file that it is of is there.
@@ -54,6 +57,8 @@ class Legacy:
         if gone:
             self._given_up.add(first, last, gone, acknowledged)
             notes[given_up.NOTE] = self._given_up.text()
+        if drop and self.copies.told_by(drop, last):
+            notes[copies.NOTE] = self.copies.text()
         if damaged:
             again = self.copies.take_again(damaged)
             taken = self.salvage or salvage.Salvage(self._path, "[]")

@@ -172,6 +172,16 @@ def origin_of(shape: str) -> str | None:
     return str(json.loads("{" + head + "0}}")["was"]["spool"])
 
 
+def first_names(body: bytes, origin: str | None) -> list[tuple[str, int]]:
+    """Give spool and seq that a salvaged record had first, or those that a ledger of dropped ones names."""
+    if origin:
+        return [(origin, int(body.partition(b"\x1f")[0]))]
+    if not (body.startswith(b'"kind":"ledger"') and b'"copies":' in body):
+        return []
+    copied = json.loads(b"{" + body + b"}")["copies"]
+    return [(one["spool"], seq) for one in copied for a, b in one["seqs"] for seq in range(a, b + 1)]
+
+
 def todo(spool: Path) -> dict[str, str]:
     """Give the note for a new spool: every damaged file that is not finished, from where its last spool had come."""
     files = [file.name for file in copies.kept(spool) if not copies.is_finished(file)]

@@ -11,14 +11,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
-from agent import beside, database, mark, opening
+from agent import beside, database, mark, opening, salvage
 from agent.beside import condemn
 from agent.database import reading, record_crc, storing, with_crc
 from agent.legacy import Legacy
 from agent.oldest import Oldest, oldest
 from agent.reader import Reader
 from agent.room import Room
-from agent.salvage import origin_of
 from agent.spool_lock import Lock, holder
 from agent.storage import Filling
 from agent.stored import DamagedRecord, Dating, Hour, Selection, SpoolError, Stored
@@ -116,8 +115,8 @@ class Spool:
             for index, *span in hours:
                 self._db.execute("INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?)", with_crc(first + index, *span))
             self._acknowledge(acknowledged)
-            own = self.legacy.notes(first, last, gone, damaged, self.acknowledged)
-            for key, value in {**own, **notes}.items():
+            own = self.legacy.notes(first, last, gone, drop, damaged, self.acknowledged)
+            for key, value in {**notes, **own}.items():
                 database.note(self._db, key, value)
             if held and rows and not self._held_from:
                 database.note(self._db, "held_from", str(first))
@@ -133,17 +132,15 @@ class Spool:
         """Give what only undelivered records of these ranges tell was given up: who gives them up has to tell it."""
         return self.legacy.untold_by(ranges, self.acknowledged)
 
-    def copies_among(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
-        """Give the first names, spool and seq, of salvaged records of these ranges."""
-        origins = {number: origin for text, (number, _) in self._shapes.items() if (origin := origin_of(text))}
-        if not origins:
-            return []
-        rows = [
-            row
-            for one in ranges
-            for row in self._rows("SELECT shape, body FROM record WHERE seq BETWEEN ? AND ? ORDER BY seq", *one)
-        ]
-        return [(origins[number], int(body.partition(b"\x1f")[0])) for number, body in rows if number in origins]
+    def copies_among(self, ranges: Sequence[tuple[int, int]]) -> tuple[list[tuple[str, int]], list[tuple[int, int]]]:
+        """Give the first names, spool and seq, of salvaged records of these ranges, and which records are damaged."""
+        seeds = dict(self._shapes.values())
+        origins = {number: origin for text, (number, _) in self._shapes.items() if (origin := salvage.origin_of(text))}
+        rows = [row for one in ranges for row in self._rows("SELECT * FROM record WHERE seq BETWEEN ? AND ?", *one)]
+        sound = [row for row in rows if database.is_sound(row, seeds, self._checked_from)]
+        damaged = {row[0] for row in rows} - {row[0] for row in sound}
+        names = [name for row in sound for name in salvage.first_names(row[4], origins.get(row[3]))]
+        return names, [(seq, seq) for seq in sorted(damaged)]
 
     def held(self) -> tuple[int, int] | None:
         """Give the seqs whose time is not known yet; they are the newest ones without a break."""
@@ -294,6 +291,7 @@ class Spool:
         shapes = database.shapes(db).items()
         self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
         self._held_from = int(database.meta(db, "held_from") or 0)
+        self._checked_from = int(database.meta(db, "checked_from") or 1)
         self.legacy = Legacy(self.path, db)
         beside.keep_id(self.path, self.id)
         self._mark = mark.Mark(self.path, self.id)
