@@ -73,6 +73,10 @@ class Ranges:
         """Count the numbers within the bounds that are not in the set."""
         return max(0, last - first + 1) - sum(max(0, min(last, b) - max(first, a) + 1) for a, b in self)
 
+    def hull(self) -> Ranges:
+        """Give the set without its gaps."""
+        return Ranges([(self._firsts[0], self._lasts[-1])] if self._firsts else [])
+
     def copy(self) -> Ranges:
         """Give a set of its own with the same numbers."""
         twin = Ranges()

@@ -78,13 +78,13 @@ class Wreck:
         return self._try(lambda db: database.meta(db, key), "")
 
     def given_up(self, lost: Ranges) -> Ranges | None:
-        """Give what was given up and told of by records that may be lost; None if that is not known in full.
+        """Give what was given up and told of by records that may be lost; None if that is not known.
 
         Where the note of it does not read it is all that is settled behind what the mark calls settled.
         """
         noted = self._try(lambda db: GivenUp(database.notes(db)[GIVEN_UP]), None)
         if noted:
-            return noted.told_by(lost) if noted.is_whole else None
+            return noted.told_by(lost)
         return None if self._told_until is None else Ranges(self._acknowledged.within(self._told_until + 1, 1 << 62))
 
     def is_settled(self, first: int, last: int) -> bool:
