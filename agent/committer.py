@@ -262,9 +262,9 @@ class Committer:
             return True
 
 
-def _ranges_by_spool(copies: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
-    """Give the first names of salvaged records as ranges."""
+def _ranges_by_spool(names: Iterable[tuple[str, int, int]]) -> list[dict[str, Any]]:
+    """Join what touches."""
     found: dict[str, Ranges] = {}
-    for spool, seq in copies:
-        found.setdefault(spool, Ranges()).add(seq, seq)
+    for spool, first, last in names:
+        found.setdefault(spool, Ranges()).add(first, last)
     return [{"spool": spool, "seqs": list(ranges)} for spool, ranges in found.items()]

@@ -26,6 +26,7 @@ SALVAGE = "salvage"
 BATCH_S = 0.1
 _LOST_RANGES = 100
 _STRIDE_EVERY = 4096
+_TELLERS = (b'"kind":"ledger"', b'"kind":"event","event":"spool_salvaged"')
 
 
 class Batch(NamedTuple):
@@ -165,21 +166,30 @@ class Salvage:
 
 
 def origin_of(shape: str) -> str | None:
-    """Give the spool that salvaged records of a shape were in first; None if it is not one of theirs."""
+    """Give the spool that salvaged records of a shape were in first; None if nobody knows, or they are no such."""
     if not shape.startswith(WAS):
         return None
     head = shape.partition(SEPARATOR)[0]
-    return str(json.loads("{" + head + "0}}")["was"]["spool"])
+    spool: str | None = json.loads("{" + head + "0}}")["was"]["spool"]
+    return spool
 
 
-def first_names(body: bytes, origin: str | None) -> list[tuple[str, int]]:
-    """Give spool and seq that a salvaged record had first, or those that a ledger of dropped ones names."""
-    if origin:
-        return [(origin, int(body.partition(b"\x1f")[0]))]
-    if not (body.startswith(b'"kind":"ledger"') and b'"copies":' in body):
-        return []
-    copied = json.loads(b"{" + body + b"}")["copies"]
-    return [(one["spool"], seq) for one in copied for a, b in one["seqs"] for seq in range(a, b + 1)]
+def first_names(body: bytes, origin: str | None) -> list[tuple[str, int, int]]:
+    """Give spool and seqs that only this record accounts for: its own first name, and what it says is gone.
+
+    What is gone from the spool that it stands in is not among them; see `given_up`.
+    """
+    was, _, said = body.rpartition(b"\x1f")
+    seq = int(was.partition(b"\x1f")[0]) if origin else 0
+    names = [(origin, seq, seq)]
+    if said.startswith(_TELLERS):
+        told = json.loads(b"{" + said + b"}")
+        names += [(one["spool"], *seqs) for one in told.get("copies", ()) for seqs in one["seqs"]]
+        if told["kind"] == "event":
+            names += [(told["spool"], *seqs) for seqs in told["lost"]]
+        elif told["ledger"] in ("dropped", "damaged"):
+            names.append((origin, told["first"], told["last"]))
+    return [(spool, first, last) for spool, first, last in names if spool]
 
 
 def todo(spool: Path) -> dict[str, str]:

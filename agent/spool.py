@@ -132,14 +132,17 @@ class Spool:
         """Give what only undelivered records of these ranges tell was given up: who gives them up has to tell it."""
         return self.legacy.untold_by(ranges, self.acknowledged)
 
-    def copies_among(self, ranges: Sequence[tuple[int, int]]) -> tuple[list[tuple[str, int]], list[tuple[int, int]]]:
-        """Give the first names, spool and seq, of salvaged records of these ranges, and which records are damaged."""
+    def copies_among(
+        self, ranges: Sequence[tuple[int, int]]
+    ) -> tuple[list[tuple[str, int, int]], list[tuple[int, int]]]:
+        """Give what only records of these ranges account for of earlier spools, and which records are damaged."""
         seeds = dict(self._shapes.values())
-        origins = {number: origin for text, (number, _) in self._shapes.items() if (origin := salvage.origin_of(text))}
         rows = [row for one in ranges for row in self._rows("SELECT * FROM record WHERE seq BETWEEN ? AND ?", *one)]
         sound = [row for row in rows if database.is_sound(row, seeds, self._checked_from)]
         damaged = {row[0] for row in rows} - {row[0] for row in sound}
-        names = [name for row in sound for name in salvage.first_names(row[4], origins.get(row[3]))]
+        with reading(self.path):
+            origins = {number: salvage.origin_of(text) for text, (number, _) in self._shapes.items()}
+            names = [name for row in sound for name in salvage.first_names(row[4], origins.get(row[3]))]
         return names, [(seq, seq) for seq in sorted(damaged)]
 
     def held(self) -> tuple[int, int] | None:

@@ -6,9 +6,11 @@ from contextlib import closing
 import pytest
 from test_salvage import drain, spoil
 from test_salvage_truth import committer, delivered
-from test_spool import fill
+from test_spool import START_MS, fill
 
+from agent.record import Record
 from agent.spool import Spool, condemn
+from drivers.clock import Moment
 
 
 def set_aside(path, count):
@@ -61,6 +63,40 @@ def test_what_tells_of_dropped_copies_may_be_dropped_itself(path):
         assert told(delivered(path, spool), first) >= set(range(1, 151))
 
 
+@pytest.mark.parametrize("how", ["dropped", "damaged"])
+def test_what_the_copy_of_a_teller_told_is_told_again_where_it_is_dropped(path, how):
+    """The teller stood in a spool that was set aside later; of what it told nothing else is left."""
+    with Spool(path) as spool:
+        fill(spool, 150)
+        first = spool.id
+        writer = committer(spool)
+        writer.commit()
+        if how == "dropped":
+            writer._drop()
+        else:
+            writer.damaged(1, 150)
+            writer.commit()
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+        writer = committer(spool)
+        writer.commit()
+        while spool.oldest_unsent() and spool.newest < 20:
+            writer._drop()
+        assert told(delivered(path, spool), first) >= set(range(1, 151))
+
+
+def test_what_is_said_of_a_file_is_told_again_where_that_is_dropped(path):
+    first = set_aside(path, 10)
+    spoil(path, 5)
+    with Spool(path) as spool:
+        drain(spool)
+        writer = committer(spool)
+        writer.commit()
+        writer._drop()
+        assert told(delivered(path, spool), first) >= set(range(1, 11))
+
+
 @pytest.mark.parametrize("new", [b"x", b"7", b"\xff"], ids=["no digit", "another digit", "no text"])
 def test_a_damaged_copy_among_those_that_are_dropped_is_taken_from_its_file(path, new):
     """Its number is not believed, and no start ends over it."""
@@ -107,3 +143,16 @@ def test_a_note_of_the_start_does_not_undo_that_a_file_is_begun_anew(path):
         writer.commit()
     with Spool(path) as spool:
         assert told(delivered(path, spool), first) >= set(range(1, 11))
+
+
+def test_copies_from_a_spool_whose_id_nobody_knows_are_dropped_without_a_name(path):
+    with Spool(path) as spool:
+        spool.commit(
+            [Record(Moment(START_MS, 0), '"was":{"spool":null,"seq":\x1f},', b'7\x1f"kind":"event","event":"start"')]
+        )
+        writer = committer(spool)
+        writer.commit()
+        writer._drop()
+        (dropped,) = delivered(path, spool)
+    assert dropped["records"] == 1
+    assert "copies" not in dropped
