@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.ranges import Ranges
-from agent.stored import DamagedRecord
+from agent.stored import DamagedRecord, SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ class Lanes:
         """Read records; those that are damaged are reported and left out."""
         while True:
             try:
-                return self._reader.records(first, last, max_bytes)
+                records = self._reader.records(first, last, max_bytes)
             except DamagedRecord as error:
                 self._damaged(error.first, error.last)
                 self.settled.add(error.first, error.last)
@@ -181,10 +181,30 @@ class Lanes:
                     first = error.last + 1
                 else:
                     return []
+            else:
+                self._check_absent(first, records)
+                return records
+
+    def _check_absent(self, first: int, records: list[Stored]) -> None:
+        """Have an account of every seq that is not among records from `first` on."""
+        if records and records[-1].seq - first + 1 != len(records):
+            there = Ranges((one.seq, one.seq) for one in records)
+            while gap := there.gap(first, records[-1].seq):
+                self._check_deleted(*gap)
+                first = gap[1] + 1
+
+    def _check_deleted(self, first: int, last: int) -> None:
+        """Raise SpoolError for seqs that are not there and that nobody deleted: what is deleted is settled with it."""
+        if lost := self._reader.acknowledged().gap(first, last):
+            raise SpoolError(
+                f"records {lost[0]} to {lost[1]}, which are not acknowledged, are not there", is_damaged=True
+            )
 
     def _gone(self, first: int, last: int) -> None:
         """Settle seqs whose records were trimmed."""
+        for gap in self._unsettled(first, last):
+            self._check_deleted(*gap)
+            self.settled.add(*gap)
+            self._settle(*gap)
         if first <= last:
-            self.settled.add(first, last)
             self._covered.add(first, last)
-            self._settle(first, last)

@@ -4,7 +4,7 @@ import pytest
 
 from agent.lanes import Lanes
 from agent.record import Record
-from agent.spool import Dating, Reader
+from agent.spool import Dating, Reader, SpoolError
 from drivers.clock import Moment
 
 ALL = 1 << 20
@@ -140,3 +140,25 @@ def test_a_parcel_is_as_large_as_a_message_may_be(spool, lanes):
     lanes.begin_session(200)
     lanes.newest = store(spool, 10)
     assert seqs(lanes.live()) == [11, 12]
+
+
+@pytest.mark.parametrize("gone", [(1, 1), (4, 6), (10, 10), (1, 10)])
+@pytest.mark.parametrize("is_live", [False, True])
+def test_records_that_vanished_are_damage_and_not_taken_for_deleted(spool, lanes, gone, is_live):
+    if is_live:
+        lanes.newest = store(spool, 11)
+        gone = tuple(seq + 10 for seq in gone)
+    spool._db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", gone)
+    with pytest.raises(SpoolError, match=f"records {gone[0]} to ") as caught:
+        all(iter(lanes.live if is_live else lanes.backfill, None))
+    assert caught.value.is_damaged
+    assert not any(first <= gone[0] <= last for first, last in lanes.told)
+
+
+def test_records_that_the_spool_gave_up_meanwhile_are_passed_over(spool, lanes):
+    spool.commit([], drop=[(1, 1), (4, 5), (10, 10)])
+    parcel = lanes.backfill()
+    assert seqs(parcel) == [2, 3, 6, 7, 8, 9]
+    lanes.acknowledged(parcel)
+    assert lanes.backfill() is None
+    assert lanes.backlog == 0

@@ -83,8 +83,7 @@ def test_the_backlog_is_sent_plain_with_mqtt_3_1_1_that_could_not_say_it(spool, 
 def test_records_that_were_trimmed_before_they_were_sent_hold_up_nothing(spool, broker, platform):
     sender = Sender(spool, port=broker.port)
     sender.measure(30)
-    db = spool._db
-    db.execute("DELETE FROM record WHERE seq BETWEEN 5 AND 9")
+    spool.commit([], drop=[(5, 9)])
     with sender.running():
         until(lambda: delivered(spool, 30))
     until(lambda: len(platform.seqs()) == 25)

@@ -15,7 +15,7 @@ from agent import mark
 from agent.committer import Committer, Retention
 from agent.lanes import Lanes
 from agent.record import ledger
-from agent.spool import Reader, Spool, condemn
+from agent.spool import Reader, Spool, SpoolError, condemn
 from agent.timekeeper import Timekeeper
 from drivers.clock import Moment
 
@@ -196,6 +196,29 @@ def test_the_spool_of_a_file_that_went_for_room_is_known_by_its_mark(path):
         drain(spool)
     said = [one for one in bodies(path) if one.get("event") == "spool_salvaged" and "was" not in one]
     assert first in [one["spool"] for one in said]
+
+
+def test_records_that_one_changed_byte_hides_in_a_large_file_are_not_taken_for_deleted(path, monkeypatch):
+    """Its pages are not looked at when it is opened; one of them claims to hold fewer records than it does."""
+    monkeypatch.setattr("agent.soundness.SMALL_BYTES", 0)
+    with Spool(path) as spool:
+        fill(spool, 600)
+    data = bytearray(path.read_bytes())
+    page = next(place for place in range(4096, len(data), 4096) if data[place] == 13 and data[place + 4] > 20)
+    data[page + 4] -= 5
+    path.write_bytes(data)
+    with Spool(path) as spool:
+        assert spool.set_aside is None
+        with pytest.raises(SpoolError, match="are not there") as caught:
+            delivered(path, spool)
+        assert caught.value.is_damaged
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    lost = [seq for first, last in said["lost"] for seq in range(first, last + 1)]
+    assert sorted([*was, *lost]) == list(range(1, 601))
+    assert len(lost) == 5
 
 
 # ---- what tells of a loss is lost itself
