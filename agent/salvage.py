@@ -186,7 +186,7 @@ def first_names(body: bytes, origin: str | None) -> list[tuple[str, int, int]]:
         told = json.loads(b"{" + said + b"}")
         names += [(one["spool"], *seqs) for one in told.get("copies", ()) for seqs in one["seqs"]]
         if told["kind"] == "event":
-            names += [(told["spool"], *seqs) for seqs in told["lost"]]
+            names += [(told["spool"], *seqs) for seqs in (*told["lost"], *told.get("moved", ()))]
         elif told["ledger"] in ("dropped", "damaged"):
             names.append((origin, told["first"], told["last"]))
     return [(spool, first, last) for spool, first, last in names if spool]

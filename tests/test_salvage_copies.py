@@ -97,6 +97,20 @@ def test_what_is_said_of_a_file_is_told_again_where_that_is_dropped(path):
         assert told(delivered(path, spool), first) >= set(range(1, 11))
 
 
+def test_that_copies_were_moved_is_told_again_where_what_says_so_is_dropped(path):
+    set_aside(path, 10)
+    with Spool(path) as spool:
+        drain(spool)
+        second = spool.id
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+        writer = committer(spool)
+        writer.commit()
+        writer._drop()
+        assert told(delivered(path, spool), second) >= set(range(1, 12))
+
+
 @pytest.mark.parametrize("new", [b"x", b"7", b"\xff"], ids=["no digit", "another digit", "no text"])
 def test_a_damaged_copy_among_those_that_are_dropped_is_taken_from_its_file(path, new):
     """Its number is not believed, and no start ends over it."""
