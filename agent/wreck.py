@@ -45,16 +45,16 @@ class Wreck:
         columns = list(self._read(f'PRAGMA table_info("{self._names["record"]}")'))
         self._has_crc = len(columns) > _COLUMNS
         self._checked_from = self._number("checked_from")
-        self.id: str | None = self.noted("id") or _id_beside(path)
+        noted_id = self.noted("id")
         self._shapes = self._candidates()
         self._datings = [Dating(*row) for row in self._small("dating", 6)]
         marked = mark.read(path)
-        if marked and marked.spool != (self.id or marked.spool):
+        if marked and marked.spool != (noted_id or marked.spool):
             marked = None
+        self.id: str | None = noted_id or (marked.spool if marked else _id_beside(path))
         whole = self._try(_all_acknowledged, None)
         rows = whole or self._small("acknowledged", 2)
         self._acknowledged = Ranges((first, last) for first, last in rows if 0 < first <= last < 1 << 53)
-        self.id = self.id or (marked.spool if marked else None)
         if marked and marked.settled and whole is None:
             self._acknowledged.add(1, marked.settled)
         oldest, newest = self._end("ASC"), self._end("DESC")

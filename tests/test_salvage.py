@@ -894,3 +894,17 @@ def test_a_file_that_lost_its_id_is_known_by_the_one_beside_it(path):
         drain(spool)
     assert copies(path)
     assert all(body["was"]["spool"] == old for body in bodies(path) if "was" in body)
+
+
+def test_a_file_that_lost_its_id_is_known_by_its_mark_before_the_one_beside_it(path):
+    """The mark has a checksum; of the other file a changed letter would make a name that no spool ever had."""
+    with Spool(path) as spool:
+        old = spool.id
+        fill(spool, 400)
+        names = dict(spool._db.execute("SELECT name, rootpage FROM sqlite_master"))
+    overwrite(path, names["meta"] - 1)
+    beside = path.with_name("spool.db.id")
+    beside.write_text(("0" if old[0] != "0" else "1") + old[1:])
+    with Spool(path) as spool:
+        drain(spool)
+    assert {body["was"]["spool"] for body in bodies(path) if "was" in body} == {old}
