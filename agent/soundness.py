@@ -29,12 +29,10 @@ _REST = 3
 
 
 def check_start(db: database.Connection) -> None:
-    """Look at the small tables, the newest records and all of a small file. Raises ValueError for damage."""
+    """Look at the small tables, the newest records and all of a small file. Raises ValueError or Error for damage."""
     if not re.fullmatch("[0-9a-f]{32}", database.notes(db).get("id", "")):
         raise ValueError("it does not say which spool it is")
     texts = database.shapes(db)
-    if sorted(texts.items()) != sorted(db.execute("SELECT id, text FROM shape ORDER BY text").fetchall()):
-        raise ValueError("the shapes of records differ from their index")
     database.datings(db)
     _check_newest(db, {number: database.seed(text) for number, text in texts.items()})
     size = db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]

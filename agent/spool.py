@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
-from zlib import crc32
 
 from agent import beside, database, mark, opening, salvage
 from agent.beside import condemn
@@ -241,7 +240,7 @@ class Spool:
         """Give the number of a shape and its checksum, storing it if it is new."""
         if text not in self._shapes:
             number = max((number for number, _ in self._shapes.values()), default=0) + 1
-            self._shapes[text] = number, crc32(text.encode())
+            self._shapes[text] = number, database.seed(text)
             self._db.execute("INSERT INTO shape VALUES (?, ?)", (number, text))
         return self._shapes[text]
 
@@ -291,8 +290,7 @@ class Spool:
         self.id = database.meta(db, "id")
         self.acknowledged = database.acknowledged(db)
         self.newest = database.newest(db)
-        shapes = database.shapes(db).items()
-        self._shapes: dict[str, tuple[int, int]] = {text: (number, crc32(text.encode())) for number, text in shapes}
+        self._shapes = {text: (number, database.seed(text)) for number, text in database.shapes(db).items()}
         self._held_from = int(database.meta(db, "held_from") or 0)
         self._checked_from = int(database.meta(db, "checked_from") or 1)
         self.legacy = Legacy(self.path, db)

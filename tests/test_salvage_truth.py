@@ -221,6 +221,23 @@ def test_records_that_one_changed_byte_hides_in_a_large_file_are_not_taken_for_d
     assert len(lost) == 5
 
 
+def test_a_shape_that_changes_while_the_station_runs_costs_no_record(path):
+    """No record of it passes its checksum any more, but the shape has a second copy in its index."""
+    with Spool(path) as spool:
+        fill(spool, 100)
+    with Spool(path) as spool:
+        change(path, b'"kind":"raw","instrument":"so', b"2", b"3")
+        spool._db.execute("PRAGMA shrink_memory")
+        with pytest.raises(SpoolError, match="differ from their index") as caught:
+            delivered(path, spool)
+        assert caught.value.is_damaged
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    assert (sorted(was), said["lost"]) == (list(range(1, 101)), [])
+
+
 # ---- what tells of a loss is lost itself
 
 
