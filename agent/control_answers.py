@@ -121,7 +121,7 @@ class Answers:
         instrument = self._config.instruments[polled.name]
         poller, _ = self._held(instrument.line)
         errand = Errand(_reading(polled.driver, polled.address), polled.timing)
-        errand.overhears = polled
+        errand.overhears = polled.overhearing
         poller.do(errand)
         most_s = min(polled.schedule.interval_s, OVERHEAR_MOST_S) + poller.longest_poll_s
         if (outcome := errand.outcome(most_s, 0.0)) is None:

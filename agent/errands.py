@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.conversation import Outcome, Talk
-    from agent.polled import Polled
     from drivers.line import Line, Timing
 
 PATIENCE_S = 2.0
@@ -28,14 +27,14 @@ class Errand:
 
     `expected_s` is how long it will probably take, and `late_s` what the next slots lose if it fails, since they wait
     until no late answer can come. `longest_s` is what it may take: that counts once the line's gaps were overdrawn.
-    With `overhears` it asks nothing, and is told what this instrument says in its slot.
+    With `overhears`, those who wait for what an instrument says in its slot, it asks nothing and is told with them.
     """
 
     def __init__(self, talk: Talk, timing: Timing, check: Callable[[bytes], None] | None = None) -> None:
         self.expected_s = timing.timeout_s
         self.late_s = 0.0
         self.longest_s = 0.0
-        self.overhears: Polled | None = None
+        self.overhears: list[Errand] | None = None
         self.since_s = monotonic_s()
         self.is_dropped = self.has_begun = False
         self.timing, self._talk, self._check = timing, talk, check
@@ -77,7 +76,7 @@ class Errands:
 
     def take(self, errand: Errand) -> None:
         """Take one over: to be done, or to be told."""
-        (errand.overhears.overhearing if errand.overhears else self.waiting).append(errand)
+        (self.waiting if errand.overhears is None else errand.overhears).append(errand)
 
     def turn(self, line: Line, free_s: float) -> bool:
         """Do an errand if the line has room for it; `free_s` is the time until the next slot. Says whether it did."""

@@ -126,7 +126,7 @@ class Poller:
         outcome = converse(self.line, polled.timing, lambda line: polled.driver.read(line, polled.address))
         for errand in polled.overhearing:
             errand.tell(outcome)
-        polled.overhearing = []
+        polled.overhearing.clear()
         if outcome.raised:
             raise outcome.raised
         samples: Sequence[Sample] = outcome.answer

@@ -267,7 +267,7 @@ def test_who_overhears_an_instrument_is_told_what_the_station_gets_and_asks_noth
     (first, _) = station.poller.instruments
     errands_ = [poll(1), poll(1)]
     for errand in errands_:
-        errand.overhears = first
+        errand.overhears = first.overhearing
     station.at(3.5, lambda: [station.poller._errands.take(errand) for errand in errands_])
     station.run(8)
     for errand in errands_:
@@ -282,7 +282,7 @@ def test_what_is_overheard_fails_for_the_station_too(simulate):
     station = simulate(1)
     (first,) = station.poller.instruments
     errand = poll(1)
-    errand.overhears = first
+    errand.overhears = first.overhearing
     station.poller._errands.take(errand)
     station.set(1, silent)
     station.run(1)
