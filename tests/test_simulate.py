@@ -260,6 +260,7 @@ def test_a_line_that_is_unplugged_is_down_until_it_is_plugged(name, play):
         ("silent windy", "no instrument 'windy'; there are: o3, ref, wind; did you mean wind"),
         ("unplug o3", "no line 'o3'"),
         ("slow o3 fast", "no time"),
+        ("slow o3 99d", "no time from 1ms to 10min"),
         ("flag o3 bad", "no flag 'bad'"),
         ("flag wind calibration", "nothing to say calibration"),
     ],
