@@ -46,6 +46,8 @@ def test_the_file_says_what_the_instrument_measures(add, tmp_path):
 def test_it_says_what_must_be_done_before_use(add, tmp_path):
     add("ecotech_serinus", "gas", "--line", "pair")
     assert "## BEFORE USE: the gas and its unit are" in (tmp_path / "instruments/gas.toml").read_text()
+    add("thermo_c_link", "o3", "--line", "pair", "--option", "model=49i")
+    assert "## BEFORE USE: `address` is the instrument's id" in (tmp_path / "instruments/o3.toml").read_text()
 
 
 def test_options_stand_there_with_what_they_mean(add, tmp_path):
