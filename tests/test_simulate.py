@@ -308,9 +308,11 @@ def test_a_configuration_is_copied_with_everything_but_its_places(tmp_path):
 
 
 def test_a_configuration_that_someone_wrote_is_not_written_over(tmp_path):
-    """Neither the one that is played nor another."""
-    for name in ("a", "b"):
-        write(tmp_path / name, {"rack": TCP}, {})
+    """Neither the one that is played nor another; and a folder of that name in a folder of others is left alone."""
+    write(tmp_path / "a", {"rack": TCP}, {})
+    write(tmp_path / "b", {"rack": TCP}, {})
+    (tmp_path / "c/profiles").mkdir(parents=True)
+    for name in ("a", "b", "c"):
         with pytest.raises(ConfigError, match="choose another folder"):
             files.check(tmp_path / name, tmp_path / "a")
 
