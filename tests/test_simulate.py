@@ -145,6 +145,21 @@ def test_a_transcript_of_the_site_is_played_as_well(tmp_path):
     assert voice.about.startswith("transcript ours")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(b"# Ours.\n12.5 m/s\n", "ours.txt:2: begins with '1'"), (b"# 20 \xb0C\n", "saved as UTF-8 text")],
+)
+def test_an_instrument_whose_transcript_is_none_is_silent_and_it_is_said_why(text, why, tmp_path):
+    """The others are played."""
+    directory = write(tmp_path / "etc", {"wind": SERIAL}, {"wind": WIND})
+    (directory / "transcripts" / "gill_windsonic").mkdir(parents=True)
+    (directory / "transcripts" / "gill_windsonic" / "ours.txt").write_bytes(text)
+    config = load(directory)
+    voice = casting.voice(config.instruments["wind"], config.lines["wind"], directory)
+    assert voice.about.startswith("SILENT: ")
+    assert why in voice.about
+
+
 def test_options_of_ones_own_are_played_with_the_values_that_the_driver_reads(play):
     """The channels of Bayern-Hessen have names of the station; the answers fit all the same."""
     options = {"value_rule": "integer", "channels": {"002": {"name": "tol", "parameter": "toluene", "unit": "ug/m3"}}}
