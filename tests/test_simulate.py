@@ -1,5 +1,6 @@
 """The instruments of a configuration, played on ports of this machine and read by their own drivers."""
 
+import os
 import socket
 import sys
 import time
@@ -11,7 +12,7 @@ from simulated_lines import Played, write
 from agent.config import load
 from agent.simulate import casting, files
 from agent.simulate.commands import Wrong, script
-from agent.simulate.ends import UdpEnd
+from agent.simulate.ends import TcpEnd, UdpEnd
 from agent.simulate.instrument import Piece
 from agent.simulate.mood import Mood
 from agent.simulate.played import Mute, cast
@@ -340,6 +341,27 @@ def test_an_instrument_that_sends_datagrams_is_heard(play):
     station.do("unplug mast")
     with pytest.raises(NoAnswer):
         station.read("wind")
+
+
+def test_a_line_may_be_unplugged_just_when_something_comes(tmp_path):
+    """The command, a request and a caller are found at once; the latter are of no account any more."""
+    wires = Wires()
+    end = TcpEnd(load(write(tmp_path / "etc", {"rack": TCP}, {})).lines["rack"], [], wires, 0)
+    host, _, port = end.place["tcp"].partition(":")
+    ready, told = os.pipe()
+    with socket.create_connection((host, int(port))) as client:
+        wires.turn(1)
+        wires.watch(ready, lambda: (os.read(ready, 1), end.unplug()))
+        os.write(told, b"!")
+        client.sendall(bytes(12))
+        with socket.create_connection((host, int(port))):
+            wires.turn(1)
+    end.plug()
+    with socket.create_connection((host, int(port))):
+        wires.turn(1)
+    end.unplug()
+    os.close(ready)
+    os.close(told)
 
 
 def test_datagrams_are_sent_to_where_the_daemon_listens():
