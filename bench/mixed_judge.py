@@ -8,6 +8,8 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent.config import load
+from agent.lines import timing
 from agent.message import Encoder
 from agent.spool import Reader
 from agent.times import milliseconds
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 WITHIN_S, IN_TROUBLE_WITHIN_S = 0.9, 5.5
 """A record's time is the middle of its poll, which takes ten time-outs in trouble; else the poll before is farther."""
 TURNS_WITHIN_S = 1.0
-"""A flag that begins or ends within a poll is seen by a part of it."""
+"""A flag that begins or ends within a poll is seen by a part of it: then no flag is judged."""
 TROUBLE_LASTS_S = 40.0
 """After a fault: back-off, late answers, a port that is opened anew."""
 POLL_MOST_S = 35.0
@@ -50,9 +52,12 @@ class Shape(NamedTuple):
 
 
 class Truth:
-    """What the simulator noted. `mates` has for each instrument its line, and all that are on it."""
+    """What the simulator noted. `mates` has for each instrument its line, and all that are on it.
 
-    def __init__(self, lines: Iterable[str], mates: Mapping[str, set[str]]) -> None:
+    `waits_s` says how late an answer may be; one that is later must be nobody's value.
+    """
+
+    def __init__(self, lines: Iterable[str], mates: Mapping[str, set[str]], waits_s: Mapping[str, float]) -> None:
         self._mates = mates
         self._said: dict[str, list[Said]] = defaultdict(list)
         self._moods: dict[str, str] = {}
@@ -63,7 +68,7 @@ class Truth:
             at_s = milliseconds(line["at"]) / 1000
             if "did" in line:
                 self._did(at_s, *line["did"].split())
-            else:
+            elif line.get("late_s", 0) <= waits_s[line["instrument"]]:
                 said = Said(at_s + line.get("late_s", 0), line["values"], line.get("flags", {}))
                 self._said[line["instrument"]].append(said)
         for said_by_one in self._said.values():
@@ -78,10 +83,10 @@ class Truth:
         if not {word, before} <= {"well", "flag"}:
             self._troubles.append((at_s, {name, *more}))
 
-    def around(self, instrument: str, channel: str, at_s: float, *, widely: bool = False) -> list[Said]:
+    def around(self, instrument: str, channel: str, at_s: float) -> list[Said]:
         """Give what an instrument said of a channel around a time; where all is well, the nearest answer at least."""
         said = [one for one in self._between(instrument, at_s, IN_TROUBLE_WITHIN_S) if channel in one.values]
-        if widely or not said or self.troubled(instrument, at_s):
+        if not said or self.troubled(instrument, at_s):
             return said
         within_s = max(WITHIN_S, min(abs(one.at_s - at_s) for one in said))
         return [one for one in said if abs(one.at_s - at_s) <= within_s]
@@ -107,7 +112,7 @@ def judge(figures: Figures, mixed: Mixed, stopped_s: float, ended_s: float) -> N
     """Judge all that is stored; the daemon was told to stop at one time and had ended at the other."""
     lines = {one.name: one.file["line"] for one in mixed.instruments}
     mates = {name: {line, *(other for other, its in lines.items() if its == line)} for name, line in lines.items()}
-    truth = Truth(mixed.truth.read_text().splitlines(), mates)
+    truth = Truth(mixed.truth.read_text().splitlines(), mates, _waits_s(mixed.directory / "config"))
     records = list(_records(mixed.spool))
     raw = [one for one in records if one["kind"] == "raw" and one["instrument"] != "station"]
     shapes = {one.name: _shape(one.file) for one in mixed.instruments}
@@ -120,6 +125,7 @@ def judge(figures: Figures, mixed: Mixed, stopped_s: float, ended_s: float) -> N
     figures.exactly("samples that are not as they were said", len(wrong), 0)
     measured = {record["instrument"] for record in raw if _count(record) and "error" not in record}
     figures.exactly("instruments without any value", len({one.name for one in mixed.instruments} - measured), 0)
+    figures.exactly("seqs that no record has", records[-1]["seq"] - len(records), 0)
     _judge_slots(figures, mixed, records, (stopped_s, ended_s))
     _judge_calm(figures, raw, truth)
 
@@ -132,26 +138,34 @@ def mistakes(record: dict[str, Any], truth: Truth, shape: Shape) -> Iterator[str
     if given != shape.channels and not (shape.gives_once and not given):
         yield f"{head}: has {given}, not {shape.channels}"
     for channel, value in record["values"].items():
-        flag = flags.get(channel, "ok")
-        if wrong := _wrong(record, truth, channel, value, flag):
-            yield f"{head}.{channel} = {value!r}, {flag}: {wrong}"
+        if wrong := _wrong(record, truth, shape, channel, value):
+            yield f"{head}.{channel} = {value!r}, {flags.get(channel, 'ok')}: {wrong}"
 
 
-def _wrong(record: dict[str, Any], truth: Truth, channel: str, value: Any, flag: str) -> str:
-    """Say what is wrong about one sample, "" if nothing is."""
+def _wrong(record: dict[str, Any], truth: Truth, shape: Shape, channel: str, value: Any) -> str:
+    """Say what is wrong about one sample, "" if nothing is; beside a null there may be news of an old result's flag."""
+    flag = record.get("flags", {}).get(channel, "ok")
     if value is None and flag == "ok":
         return "null without a flag"
     if value is None and flag == "no_comm":
         return "" if "error" in record else "null, but the poll did not fail"
     name, at_s = record["instrument"], milliseconds(record["at"]) / 1000
     said = truth.around(name, channel, at_s)
-    same = [one for one in said if _is_same(value, one.values[channel])]
+    same = [one for one in said if _is_same(value, one.values[channel]) or (value is None and shape.gives_once)]
     if not same:
         return f"nobody said that; said was {[one.values[channel] for one in said]}"
-    if truth.turned(name, at_s):
-        same += truth.around(name, channel, at_s, widely=True)
     meant = {one.flags.get(channel, "ok") for one in same} | ({"no_comm"} if "error" in record else set())
-    return "" if flag in meant else f"said with {', '.join(sorted(meant))}"
+    return "" if flag in meant or truth.turned(name, at_s) else f"said with {', '.join(sorted(meant))}"
+
+
+def _waits_s(directory: Path) -> dict[str, float]:
+    """Give how long each instrument of a configuration is waited for; one that talks unasked is never late."""
+    config, waits_s = load(directory), {}
+    for name, one in config.instruments.items():
+        talks = getattr(one.driver, "unsolicited", False)
+        longest_s = timing(one, config.lines[one.line]).timeout_s + getattr(one.driver, "patience_s", 0.0)
+        waits_s[name] = math.inf if talks else longest_s
+    return waits_s
 
 
 def _shape(file: Mapping[str, Any]) -> Shape:

@@ -37,7 +37,15 @@ SAID = [
     {"at": "2026-11-23T10:01:00.000Z", "instrument": "o3", "values": {"o3": 12.5}, "flags": {"o3": "fault"}},
     {"at": "2026-11-23T10:01:00.100Z", "instrument": "o3", "values": {"flow": None}, "flags": {"flow": "fault"}},
     {"at": "2026-11-23T10:01:00.000Z", "instrument": "so2", "values": {"so2": 3.5, "code": "A7"}},
+    {
+        "at": "2026-11-23T10:01:00.000Z",
+        "instrument": "fid",
+        "values": {"so2": 3.5, "code": "A7"},
+        "flags": {"so2": "fault", "code": "fault"},
+    },
     {"at": "2026-11-23T10:02:00.000Z", "did": "silent so2"},
+    {"at": "2026-11-23T10:02:01.000Z", "instrument": "so2", "values": {"so2": 5.5, "code": "A7"}, "late_s": 0.7},
+    {"at": "2026-11-23T10:02:02.000Z", "instrument": "so2", "values": {"so2": 6.5, "code": "A7"}, "late_s": 1.5},
     {"at": "2026-11-23T10:03:00.000Z", "did": "flag o3"},
     {"at": "2026-11-23T10:03:00.200Z", "instrument": "o3", "values": {"o3": 8.1, "flow": 700}},
     {
@@ -48,13 +56,14 @@ SAID = [
     },
 ]
 SHAPES = {"o3": Shape(["o3", "flow"]), "so2": Shape(["so2", "code"], gives_once=True)}
+SHAPES["fid"] = SHAPES["so2"]
 FAILED = {"flags": {"o3": "no_comm", "flow": "no_comm"}, "error": "no_answer"}
 
 
 @pytest.fixture
 def truth():
-    mates = {"o3": {"rack", "o3"}, "so2": {"rs485", "so2"}}
-    return Truth((json.dumps({"s": 1.0} | line) for line in SAID), mates)
+    mates = {"o3": {"rack", "o3"}, "so2": {"rs485", "so2"}, "fid": {"fid"}}
+    return Truth((json.dumps({"s": 1.0} | line) for line in SAID), mates, {"o3": 1.0, "so2": 1.0, "fid": 1.0})
 
 
 def record(at, values, **more):
@@ -74,6 +83,8 @@ def record(at, values, **more):
         record("00:05.400", {"o3": 41.7, "flow": 700}, **FAILED),
         record("01:00.000", {"so2": 3.5, "code": "A7"}, instrument="so2"),
         record("02:04.000", {}, instrument="so2"),
+        record("01:00.000", {"so2": None, "code": None}, flags={"so2": "fault", "code": "fault"}, instrument="fid"),
+        record("02:02.000", {"so2": 5.5, "code": "A7"}, instrument="so2"),
     ],
 )
 def test_what_was_said_is_right(right, truth):
@@ -88,6 +99,8 @@ def test_what_was_said_is_right(right, truth):
         (record("00:04.900", {"o3": 41.9, "flow": 700}), "nobody said"),
         (record("00:05.400", {"o3": 41.7, "flow": 41.7}), "nobody said"),
         (record("01:00.000", {"so2": 3.5, "code": "A8"}, instrument="so2"), "nobody said"),
+        (record("01:00.000", {"so2": None, "code": "A7"}, flags={"so2": "fault"}, instrument="so2"), "said with ok"),
+        (record("02:03.500", {"so2": 6.5, "code": "A7"}, instrument="so2"), "nobody said"),
         (record("01:00.400", {"o3": 12.5, "flow": None}, flags={"flow": "fault"}), "said with fault"),
         (record("03:02.200", {"o3": 8.2, "flow": 700}), "said with fault"),
         (record("01:00.400", {"o3": 12.5, "flow": None}, flags={"o3": "calibration", "flow": "fault"}), "with fault"),
@@ -102,7 +115,7 @@ def test_what_was_said_is_right(right, truth):
     ],
 )
 def test_what_was_not_said_is_found(wrong, why, truth):
-    """Another value, time or channel; a flag lost, made up or changed; a null without a cause; a channel short."""
+    """Another value, time or channel, a late one; a flag lost or made up; a null without a cause; a channel short."""
     (found,) = mistakes(wrong, truth, SHAPES[wrong["instrument"]])
     assert why in found
 
