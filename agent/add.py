@@ -125,7 +125,9 @@ def _write(file: Path, content: str) -> None:
 
 
 def _checked(config: Config, file: Path, wanted: Wanted, out: IO[str]) -> int:
-    problems = [one for one in config.problems if one.file == file.absolute()]
+    profile = registry.profile_file(wanted.driver, config.directory / "profiles")
+    files = {one.absolute() for one in (file, profile) if one}
+    problems = [one for one in config.problems if one.file.absolute() in files]
     for problem in problems:
         print(problem, file=out)
     if problems:

@@ -32,6 +32,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None or arguments.command is _run:
+            raise
+        advice = "; use sudo" if isinstance(error, PermissionError) else ""
+        print(f"{error.filename}: {error.strerror}{advice}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

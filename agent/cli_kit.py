@@ -34,7 +34,7 @@ def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     probe = commands.add_parser("probe", help="show a Modbus register in every form it could have")
     probe.add_argument("line", help=_LINE)
     probe.add_argument("address", type=int, help="the instrument's number on the line")
-    probe.add_argument("register", type=int, help="as the manual numbers it")
+    probe.add_argument("register", type=_register, help="as the manual numbers it, like 30 or 0x1E")
     probe.add_argument("--table", choices=("holding", "input"), help="only this one (default: both)")
     probe.add_argument("--display", metavar="VALUE", help="what the instrument shows: marks what is near")
     probe.add_argument("--max", type=int, default=4, metavar="N", help="registers to read from there (default: 4)")
@@ -99,6 +99,10 @@ def _addresses(text: str) -> tuple[int, ...]:
         return read_ranges(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _register(text: str) -> int:
+    return int(text, 16 if text.lower().startswith("0x") else 10)
 
 
 def _bauds(text: str) -> tuple[int, ...]:

@@ -92,6 +92,8 @@ def _wrong(wanted: Wanted) -> str:
         return f"--every: {EVERY_MOST_S:g}s at most"
     if short := [text for text in wanted.masks if masks.secret(text, "none", is_given=True) is None]:
         return f"--mask {short[0]}: allowed: a text of {masks.LEAST_LENGTH} characters at least"
+    if wanted.file and not wanted.file.absolute().parent.is_dir():
+        return f"{wanted.file.parent}: no such folder"
     return f"{wanted.file}: is there already" if wanted.file and wanted.file.exists() else ""
 
 

@@ -68,14 +68,14 @@ def days_left(filling: Filling, records_a_second: float) -> float:
 
 
 def written_per_day(pid: int) -> int | None:
-    """Give the bytes that another process wrote, a day on average since it began; None if it may not be asked."""
+    """Give the bytes that another process wrote, a day on average since it began; None if that is not known."""
     written = written_bytes(pid)
     try:
         ticks = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None
     elapsed_s = now().elapsed_ms / 1000 - int(ticks) / os.sysconf("SC_CLK_TCK")
-    return None if written is None or elapsed_s <= 0 else round(written / elapsed_s * DAY_S)
+    return None if written is None or elapsed_s < KNOWN_AFTER_S else round(written / elapsed_s * DAY_S)
 
 
 def written_bytes(pid: int | None = None) -> int | None:

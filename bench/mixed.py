@@ -4,7 +4,8 @@
 
 32 instruments, every driver in turn, played by `stationd simulate` on TCP ports and ptys; the real daemon; a real
 mosquitto. Every few seconds an instrument is silent, slow, babbling, garbled, refusing or flagged, or a line is out,
-for up to fifteen; then all is well for a while. What is stored is held against what the instruments noted.
+for up to fifteen; then all that can are flagged, and then all is well for a while. What is stored is held against what
+the instruments noted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bench.mixed_station import Planned, plan, write
 from bench.process import stop, wait_until
 from bench.workload import Broker
 
-EVERY_S, LASTS_S, CALM_S = (1.0, 5.0), (2.0, 15.0), 15.0
+EVERY_S, LASTS_S, FLAGGED_S, CALM_S = (1.0, 5.0), (2.0, 15.0), 5.0, 15.0
 SLOW = ("300ms", "700ms", "1500ms")
 """Time-outs are 1 s; an answer that comes after three of them is more than a line can fence off."""
 FAULTS = ("silent", "slow", "babble", "garble", "refuse", "flag", "unplug")
@@ -80,7 +81,7 @@ class Mixed:
         self.simulator.stdin.flush()
 
     def torment(self, seconds: float) -> None:
-        """Let things go wrong at random until the time is over, then put everything right."""
+        """Let things go wrong at random until the time is over, and all be flagged; then put everything right."""
         dice = random.Random(self._seed)
         end_s = time.monotonic() + seconds
         due: list[tuple[float, str]] = [(time.monotonic() + dice.uniform(*EVERY_S), "")]
@@ -95,7 +96,12 @@ class Mixed:
             due += [(at_s + dice.uniform(*LASTS_S), mend), (at_s + dice.uniform(*EVERY_S), "")]
             due.sort()
         time.sleep(max(end_s - time.monotonic(), 0))
-        self.tell("well")
+        for mend in filter(None, (mend for _, mend in due)):
+            self.tell(mend)
+        for word in ("flag", "well"):
+            for one in self.instruments:
+                self.tell(f"{word} {one.name}")
+            time.sleep(FLAGGED_S)
 
     def _choose(self, dice: random.Random) -> tuple[str, str]:
         """Choose a fault; gives the command for it, and the one that ends it."""

@@ -8,9 +8,12 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent.config import load
+from agent.lines import timing
 from agent.message import Encoder
 from agent.spool import Reader
 from agent.times import milliseconds
+from drivers import registry, transcript
 from drivers.fields import duration
 
 if TYPE_CHECKING:
@@ -20,8 +23,10 @@ if TYPE_CHECKING:
     from bench.figures import Figures
     from bench.mixed import Mixed
 
-WITHIN_S, IN_TROUBLE_WITHIN_S = 2.5, 5.5
-"""A record's time is the middle of its poll: one that wakes its instrument takes 4 s, one in trouble ten time-outs."""
+WITHIN_S, IN_TROUBLE_WITHIN_S = 0.9, 5.5
+"""A record's time is the middle of its poll, which takes ten time-outs in trouble; else the poll before is farther."""
+TURNS_WITHIN_S = 1.0
+"""A flag that begins or ends within a poll is seen by a part of it: then no flag is judged."""
 TROUBLE_LASTS_S = 40.0
 """After a fault: back-off, late answers, a port that is opened anew."""
 POLL_MOST_S = 35.0
@@ -39,73 +44,136 @@ class Said(NamedTuple):
     flags: dict[str, str]
 
 
-class Truth:
-    """What the simulator noted. `mates` has for each instrument its line, and all that are on it."""
+class Shape(NamedTuple):
+    """What the records of an instrument must look like: its channels in order, or none if it gives a result once."""
 
-    def __init__(self, lines: Iterable[str], mates: Mapping[str, set[str]]) -> None:
+    channels: list[str]
+    gives_once: bool = False
+
+
+class Truth:
+    """What the simulator noted. `mates` has for each instrument its line, and all that are on it.
+
+    `waits_s` says how late an answer may be; one that is later must be nobody's value.
+    """
+
+    def __init__(self, lines: Iterable[str], mates: Mapping[str, set[str]], waits_s: Mapping[str, float]) -> None:
         self._mates = mates
         self._said: dict[str, list[Said]] = defaultdict(list)
-        self.did: list[tuple[float, str]] = []
+        self._moods: dict[str, str] = {}
+        self._turns: list[tuple[float, str]] = []
+        self._troubles: list[tuple[float, set[str]]] = []
+        self.faults = 0
         for line in map(json.loads, lines):
             at_s = milliseconds(line["at"]) / 1000
             if "did" in line:
-                self.did.append((at_s, line["did"]))
-            else:
+                self._did(at_s, *line["did"].split())
+            elif line.get("late_s", 0) <= waits_s[line["instrument"]]:
                 said = Said(at_s + line.get("late_s", 0), line["values"], line.get("flags", {}))
                 self._said[line["instrument"]].append(said)
         for said_by_one in self._said.values():
             said_by_one.sort(key=lambda said: said.at_s)
 
-    def around(self, instrument: str, at_s: float) -> list[Said]:
-        """Give what an instrument said around a time."""
+    def _did(self, at_s: float, word: str, name: str, *more: str) -> None:
+        """Take a command: whoever is flagged answers as well as before, so neither that nor its end is trouble."""
+        self.faults += word not in {"well", "plug"}
+        before, self._moods[name] = self._moods.get(name, "well"), word
+        if "flag" in {word, before}:
+            self._turns.append((at_s, name))
+        if not {word, before} <= {"well", "flag"}:
+            self._troubles.append((at_s, {name, *more}))
+
+    def around(self, instrument: str, channel: str, at_s: float) -> list[Said]:
+        """Give what an instrument said of a channel around a time; where all is well, the nearest answer at least."""
+        said = [one for one in self._between(instrument, at_s, IN_TROUBLE_WITHIN_S) if channel in one.values]
+        if not said or self.troubled(instrument, at_s):
+            return said
+        within_s = max(WITHIN_S, min(abs(one.at_s - at_s) for one in said))
+        return [one for one in said if abs(one.at_s - at_s) <= within_s]
+
+    def _between(self, instrument: str, at_s: float, within_s: float) -> list[Said]:
         said = self._said[instrument]
-        within_s = IN_TROUBLE_WITHIN_S if self.troubled(instrument, at_s) else WITHIN_S
         first = bisect_left(said, at_s - within_s, key=lambda one: one.at_s)
         return said[first : bisect_right(said, at_s + within_s, key=lambda one: one.at_s)]
+
+    def turned(self, instrument: str, at_s: float) -> bool:
+        """Say whether a flag of an instrument began or ended at about a time."""
+        return any(name == instrument and abs(did_s - at_s) <= TURNS_WITHIN_S for did_s, name in self._turns)
 
     def troubled(self, instrument: str, at_s: float) -> bool:
         """Say whether something on its line had a fault shortly before a time."""
         mates = self._mates[instrument]
-        first = bisect_left(self.did, at_s - TROUBLE_LASTS_S, key=lambda one: one[0])
-        last = bisect_right(self.did, at_s + IN_TROUBLE_WITHIN_S, key=lambda one: one[0])
-        return any(what == "well" or not mates.isdisjoint(what.split()) for _, what in self.did[first:last])
+        first = bisect_left(self._troubles, at_s - TROUBLE_LASTS_S, key=lambda one: one[0])
+        last = bisect_right(self._troubles, at_s + IN_TROUBLE_WITHIN_S, key=lambda one: one[0])
+        return any(not mates.isdisjoint(names) for _, names in self._troubles[first:last])
 
 
 def judge(figures: Figures, mixed: Mixed, stopped_s: float, ended_s: float) -> None:
     """Judge all that is stored; the daemon was told to stop at one time and had ended at the other."""
     lines = {one.name: one.file["line"] for one in mixed.instruments}
     mates = {name: {line, *(other for other, its in lines.items() if its == line)} for name, line in lines.items()}
-    truth = Truth(mixed.truth.read_text().splitlines(), mates)
+    truth = Truth(mixed.truth.read_text().splitlines(), mates, _waits_s(mixed.directory / "config"))
     records = list(_records(mixed.spool))
     raw = [one for one in records if one["kind"] == "raw" and one["instrument"] != "station"]
-    wrong = [text for record in raw for text in mistakes(record, truth)]
+    shapes = {one.name: _shape(one.file) for one in mixed.instruments}
+    wrong = [text for record in raw for text in mistakes(record, truth, shapes[record["instrument"]])]
     figures.show("records of instruments", len(raw))
-    figures.show("faults made", sum(not what.startswith(("well", "plug")) for _, what in truth.did))
+    figures.show("faults made", truth.faults)
     figures.show("samples with a value", sum(_count(record) for record in raw))
+    figures.show("of them with a flag", sum(_count(record, flagged=True) for record in raw))
     _list(wrong)
-    figures.exactly("samples that are neither right nor flagged", len(wrong), 0)
+    figures.exactly("samples that are not as they were said", len(wrong), 0)
     measured = {record["instrument"] for record in raw if _count(record) and "error" not in record}
     figures.exactly("instruments without any value", len({one.name for one in mixed.instruments} - measured), 0)
+    figures.exactly("seqs that no record has", records[-1]["seq"] - len(records), 0)
     _judge_slots(figures, mixed, records, (stopped_s, ended_s))
     _judge_calm(figures, raw, truth)
 
 
-def mistakes(record: dict[str, Any], truth: Truth) -> Iterator[str]:
-    """Give what is wrong about the samples of a record."""
-    said = truth.around(record["instrument"], milliseconds(record["at"]) / 1000)
+def mistakes(record: dict[str, Any], truth: Truth, shape: Shape) -> Iterator[str]:
+    """Give what is wrong about a record: a channel too few or too many, a value, a null or a flag nobody said."""
     flags = record.get("flags", {})
+    head = f"{record['seq']} {record['at']} {record['instrument']}"
+    given = [*record["values"], *(channel for channel in flags if channel not in record["values"])]
+    if given != shape.channels and not (shape.gives_once and not given):
+        yield f"{head}: has {given}, not {shape.channels}"
     for channel, value in record["values"].items():
-        flag = flags.get(channel, "ok")
-        where = f"{record['seq']} {record['at']} {record['instrument']}.{channel} = {value!r}, {flag}"
-        if value is None:
-            if flag == "ok":
-                yield f"{where}: null without a flag"
-            continue
-        same = [one for one in said if channel in one.values and _is_same(value, one.values[channel])]
-        if not same:
-            yield f"{where}: nobody said that; said was {[one.values.get(channel) for one in said]}"
-        elif flag == "ok" and all(one.flags.get(channel) for one in said if channel in one.values):
-            yield f"{where}: said with {same[0].flags[channel]}"
+        if wrong := _wrong(record, truth, shape, channel, value):
+            yield f"{head}.{channel} = {value!r}, {flags.get(channel, 'ok')}: {wrong}"
+
+
+def _wrong(record: dict[str, Any], truth: Truth, shape: Shape, channel: str, value: Any) -> str:
+    """Say what is wrong about one sample, "" if nothing is; beside a null there may be news of an old result's flag."""
+    flag = record.get("flags", {}).get(channel, "ok")
+    if value is None and flag == "ok":
+        return "null without a flag"
+    if value is None and flag == "no_comm":
+        return "" if "error" in record else "null, but the poll did not fail"
+    name, at_s = record["instrument"], milliseconds(record["at"]) / 1000
+    said = truth.around(name, channel, at_s)
+    same = [one for one in said if _is_same(value, one.values[channel]) or (value is None and shape.gives_once)]
+    if not same:
+        return f"nobody said that; said was {[one.values[channel] for one in said]}"
+    meant = {one.flags.get(channel, "ok") for one in same} | ({"no_comm"} if "error" in record else set())
+    return "" if flag in meant or truth.turned(name, at_s) else f"said with {', '.join(sorted(meant))}"
+
+
+def _waits_s(directory: Path) -> dict[str, float]:
+    """Give how long each instrument of a configuration is waited for; one that talks unasked is never late."""
+    config, waits_s = load(directory), {}
+    for name, one in config.instruments.items():
+        talks = getattr(one.driver, "unsolicited", False)
+        longest_s = timing(one, config.lines[one.line]).timeout_s + getattr(one.driver, "patience_s", 0.0)
+        waits_s[name] = math.inf if talks else longest_s
+    return waits_s
+
+
+def _shape(file: Mapping[str, Any]) -> Shape:
+    """Give the shape of the records of an instrument of the configuration."""
+    driver, options = file["driver"], file.get("options", {})
+    polls = [poll for case in map(transcript.load, transcript.files(driver)) for poll in case.polls]
+    channels = [channel.name for channel in registry.load(driver, options).channels]
+    return Shape(channels, gives_once=any(poll.is_unchanged for poll in polls))
 
 
 def slots(records: Iterable[dict[str, Any]], name: str) -> int:
@@ -154,12 +222,13 @@ def _records(spool: Path) -> Iterator[dict[str, Any]]:
     reader.close()
 
 
-def _count(record: dict[str, Any]) -> int:
-    return sum(value is not None for value in record["values"].values())
+def _count(record: dict[str, Any], *, flagged: bool = False) -> int:
+    flags = record.get("flags", {})
+    return sum(value is not None and (channel in flags or not flagged) for channel, value in record["values"].items())
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, str) or isinstance(other, str) or other is None:
+    if isinstance(one, str) or isinstance(other, str) or one is None or other is None:
         return bool(one == other)
     return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
 

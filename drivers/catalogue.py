@@ -45,13 +45,21 @@ def table(listed: Iterable[Entry]) -> str:
 
 
 def head(name: str, site: Path | None = None) -> str:
-    """Give what the head of a driver says."""
+    """Give what the head of a driver says, "" of a profile that cannot be read."""
     if file := registry.profile_file(name, site):
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = _text(file).splitlines()
         comment = lines[: next((place for place, line in enumerate(lines) if not line.startswith("#")), len(lines))]
         return "\n".join(line.removeprefix("#").strip() for line in comment)
     source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
     return ast.get_docstring(ast.parse(source)) or ""
+
+
+def _text(file: Path) -> str:
+    """Read a profile, a site's in another encoding as well: it is `check` that tells what is wrong with it."""
+    try:
+        return file.read_bytes().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _entry(name: str, site: Path | None) -> Entry:

@@ -123,6 +123,9 @@ class TextDriver:
         self.channels = tuple(item.channel for item in measured)
         self.has_checksum = all(answer.frame.check for answer in answers)
         self.unsolicited = not all(answer.request for answer in answers)
+        self.has_address = any(
+            words.has_address for answer in answers for words in (answer.request, answer.header, answer.start) if words
+        )
         self._answers, self._measured, self._statuses = tuple(answers), tuple(measured), tuple(statuses)
         self._headers: dict[str, list[str]] = {}
 

@@ -106,6 +106,11 @@ class Words:
         self.parts = [_part(found) for found in _PART.finditer(text)]
 
     @property
+    def has_address(self) -> bool:
+        """Whether they name an address."""
+        return any(isinstance(part, Address) for part in self.parts)
+
+    @property
     def addresses(self) -> range:
         """The addresses that can be written in each of its places."""
         places = [part for part in self.parts if isinstance(part, Address)]

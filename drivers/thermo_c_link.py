@@ -35,7 +35,10 @@ Concentration alarms are limits the owner set and no reason to doubt a value; th
 about, and the concentration if it depends on it. Service mode flags everything. The manuals of the other models draw
 their bits in figures that could not be had: their words give no flags.
 
-Line: 9600 8N1, or TCP 9880, with `prefix = "none"`. A 49C wants 0.25 s of silence between commands (`silence` of the
+BEFORE USE: `address` is the instrument's id, as delivered the number of its model (42, 43, 48, 49; 59 of a 49C-PS).
+Over TCP there is none: prefix = "none".
+
+Line: 9600 8N1, or TCP 9880. A 49C wants 0.25 s of silence between commands (`silence` of the
 line) and may leave the first one after a pause unanswered: `wake = "flags"` spends one on that.
 
 Evidence: captured

@@ -134,7 +134,11 @@ class Transcript:
 
 def load(path: Path) -> Transcript:
     """Read a transcript file. Raises ValueError with the line that is wrong."""
-    return Transcript(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: must be saved as UTF-8 text") from error
+    return Transcript(text, str(path))
 
 
 def files(driver: str = "*", *more: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """stationd add: the file of an instrument, with what is known of its driver."""
 
+import re
 import tomllib
 
 import pytest
@@ -46,6 +47,8 @@ def test_the_file_says_what_the_instrument_measures(add, tmp_path):
 def test_it_says_what_must_be_done_before_use(add, tmp_path):
     add("ecotech_serinus", "gas", "--line", "pair")
     assert "## BEFORE USE: the gas and its unit are" in (tmp_path / "instruments/gas.toml").read_text()
+    add("thermo_c_link", "o3", "--line", "pair", "--option", "model=49i")
+    assert "## BEFORE USE: `address` is the instrument's id" in (tmp_path / "instruments/o3.toml").read_text()
 
 
 def test_options_stand_there_with_what_they_mean(add, tmp_path):
@@ -91,6 +94,24 @@ def test_a_slip_is_told_and_nothing_is_written(add, tmp_path, words, said):
     assert status == 1
     assert said in text
     assert not list(tmp_path.glob("instruments/*"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        (b'table = "input"\n[channels]\n', "mine.toml:2: channels: is empty"),
+        (b"# Temperatur in \xb0C\n", "mine.toml:1: found byte 0xb0; the file must be saved as UTF-8 text"),
+    ],
+)
+def test_mistakes_of_the_site_s_own_profile_are_told(add, tmp_path, capsys, profile, said):
+    """For with them the instrument is not asked; and the other drivers can be listed all the same."""
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/mine.toml").write_bytes(profile)
+    status, text = add("mine", "o3", "--line", "pair")
+    assert status == 1
+    assert said in text
+    assert main(["--config", str(tmp_path), "drivers"]) == 0
+    assert re.search(r"^mine +site ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_file_that_is_there_is_left_alone(add, tmp_path):

@@ -8,6 +8,7 @@ from daemons import Daemon
 from instrument_peers import TcpInstrument
 from waiting import until
 
+from agent import storage
 from agent.cli import main
 from agent.record import event, measured
 from agent.spool import Spool
@@ -155,9 +156,12 @@ def test_status_shows_the_newest_values_with_their_flags_and_what_is_not_sent(lo
     assert re.search(r"rack +5 s ago: a=7, b=- \(fault\)", text)
 
 
-def test_status_of_a_running_station_says_so_and_how_long_there_is_room(look, daemon):
+def test_status_of_a_running_station_says_so_and_how_long_there_is_room(look, daemon, monkeypatch):
+    """What it writes a day only when it has run for a while: at the start it makes its files."""
     daemon.start()
     until(lambda: daemon.stored()[0] > 8)
+    assert "MB a day" not in look("status")[1]
+    monkeypatch.setattr(storage, "KNOWN_AFTER_S", 0.0)
     status, text = look("status")
     daemon.stop()
     assert status == 0

@@ -46,6 +46,7 @@ def test_the_display_marks_the_one_reading_that_is_right(probe):
         ("40", "41.7", ("input", 0, "u16", "ABCD", "417", "<-- x 0.1")),
         ("30041", "417", ("input", 30001, "u16", "ABCD", "417", "<--")),
         ("43", "-17", ("input", 0, "i16", "ABCD", "-17", "<--")),
+        ("0x2B", "-17", ("input", 0, "i16", "ABCD", "-17", "<--")),
     ],
 )
 def test_wherever_counting_begins_and_however_it_is_scaled(probe, register, display, expected):

@@ -204,6 +204,7 @@ def test_wrong_words_are_told_before_anything_is_asked(site, tmp_path, capsys):
         (["--every", "1min", "--polls", "2"], "50s at most"),
         (["--mask", "ab"], "3 characters at least"),
         (["--out", str(tmp_path / "there")], "is there already"),
+        (["--out", str(tmp_path / "none" / "one")], "no such folder"),
     ):
         assert main(["--config", str(daemon.folder), "record", "rack", *words]) == 2
         assert told in capsys.readouterr().out

@@ -22,7 +22,7 @@ from agent.config import load
 from agent.place import find
 from agent.progress import Progress, bar, span
 from agent.reads import Tried, open_reads
-from agent.scan import profiles, questions, streams
+from agent.scan import profiles, questions, streams, text_profiles
 from agent.scan.steps import read_ranges
 from drivers import registry
 from drivers.checksum import crc_hj212, xor8
@@ -262,6 +262,14 @@ def test_a_text_profile_is_tried_with_its_own_poll(talker, scan):
     talker(lambda asked: answers.get(asked, b""))
     text = scan(None, "--bauds", "9600", "--addresses", "1", "--quick", *FAST)[1]
     assert "tsi_dusttrak_drx reads it at address 1" in text
+
+
+def test_who_has_no_address_is_asked_once():
+    """At whatever addresses one looks: each would find the same instrument again."""
+    for wanted in (None, [1, 2, 3], [7]):
+        asked = [(poll.name, poll.address) for poll in text_profiles.polls(wanted, None)]
+        assert [address for name, address in asked if name == "tsi_dusttrak_drx"] == [1]
+        assert [address for name, address in asked if name == "young_ultrasonic"] == (wanted or [0, 1])
 
 
 ANSWERED = {

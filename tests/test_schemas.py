@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from agent import schemas
+from agent.cli import main
 from agent.config_definitions import INSTRUMENT, STATION
 from drivers import registry
 from drivers.fields import Report
@@ -100,3 +101,10 @@ def complaints(kind, data):
     if kind == "instrument" and isinstance(options, dict) and data.get("driver") in registry.CODE_DRIVERS:
         import_module(f"drivers.{data['driver']}").OPTIONS.read(options, ("options",), report)
     return [one for one in report.problems if not (one.found == '"1s"' and "written like" in one.allowed)]
+
+
+def test_a_folder_that_cannot_be_is_told(tmp_path, capsys):
+    """As of every command: the name of the file, and why."""
+    (tmp_path / "file").touch()
+    assert main(["schemas", str(tmp_path / "file" / "x")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}/file/x: Not a directory\n"

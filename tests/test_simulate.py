@@ -1,5 +1,6 @@
 """The instruments of a configuration, played on ports of this machine and read by their own drivers."""
 
+import os
 import socket
 import sys
 import time
@@ -11,7 +12,7 @@ from simulated_lines import Played, write
 from agent.config import load
 from agent.simulate import casting, files
 from agent.simulate.commands import Wrong, script
-from agent.simulate.ends import UdpEnd
+from agent.simulate.ends import TcpEnd, UdpEnd
 from agent.simulate.instrument import Piece
 from agent.simulate.mood import Mood
 from agent.simulate.played import Mute, cast
@@ -145,6 +146,21 @@ def test_a_transcript_of_the_site_is_played_as_well(tmp_path):
     assert voice.about.startswith("transcript ours")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(b"# Ours.\n12.5 m/s\n", "ours.txt:2: begins with '1'"), (b"# 20 \xb0C\n", "saved as UTF-8 text")],
+)
+def test_an_instrument_whose_transcript_is_none_is_silent_and_it_is_said_why(text, why, tmp_path):
+    """The others are played."""
+    directory = write(tmp_path / "etc", {"wind": SERIAL}, {"wind": WIND})
+    (directory / "transcripts" / "gill_windsonic").mkdir(parents=True)
+    (directory / "transcripts" / "gill_windsonic" / "ours.txt").write_bytes(text)
+    config = load(directory)
+    voice = casting.voice(config.instruments["wind"], config.lines["wind"], directory)
+    assert voice.about.startswith("SILENT: ")
+    assert why in voice.about
+
+
 def test_options_of_ones_own_are_played_with_the_values_that_the_driver_reads(play):
     """The channels of Bayern-Hessen have names of the station; the answers fit all the same."""
     options = {"value_rule": "integer", "channels": {"002": {"name": "tol", "parameter": "toluene", "unit": "ug/m3"}}}
@@ -260,6 +276,7 @@ def test_a_line_that_is_unplugged_is_down_until_it_is_plugged(name, play):
         ("silent windy", "no instrument 'windy'; there are: o3, ref, wind; did you mean wind"),
         ("unplug o3", "no line 'o3'"),
         ("slow o3 fast", "no time"),
+        ("slow o3 99d", "no time from 1ms to 10min"),
         ("flag o3 bad", "no flag 'bad'"),
         ("flag wind calibration", "nothing to say calibration"),
     ],
@@ -307,9 +324,11 @@ def test_a_configuration_is_copied_with_everything_but_its_places(tmp_path):
 
 
 def test_a_configuration_that_someone_wrote_is_not_written_over(tmp_path):
-    """Neither the one that is played nor another."""
-    for name in ("a", "b"):
-        write(tmp_path / name, {"rack": TCP}, {})
+    """Neither the one that is played nor another; and a folder of that name in a folder of others is left alone."""
+    write(tmp_path / "a", {"rack": TCP}, {})
+    write(tmp_path / "b", {"rack": TCP}, {})
+    (tmp_path / "c/profiles").mkdir(parents=True)
+    for name in ("a", "b", "c"):
         with pytest.raises(ConfigError, match="choose another folder"):
             files.check(tmp_path / name, tmp_path / "a")
 
@@ -322,6 +341,27 @@ def test_an_instrument_that_sends_datagrams_is_heard(play):
     station.do("unplug mast")
     with pytest.raises(NoAnswer):
         station.read("wind")
+
+
+def test_a_line_may_be_unplugged_just_when_something_comes(tmp_path):
+    """The command, a request and a caller are found at once; the latter are of no account any more."""
+    wires = Wires()
+    end = TcpEnd(load(write(tmp_path / "etc", {"rack": TCP}, {})).lines["rack"], [], wires, 0)
+    host, _, port = end.place["tcp"].partition(":")
+    ready, told = os.pipe()
+    with socket.create_connection((host, int(port))) as client:
+        wires.turn(1)
+        wires.watch(ready, lambda: (os.read(ready, 1), end.unplug()))
+        os.write(told, b"!")
+        client.sendall(bytes(12))
+        with socket.create_connection((host, int(port))):
+            wires.turn(1)
+    end.plug()
+    with socket.create_connection((host, int(port))):
+        wires.turn(1)
+    end.unplug()
+    os.close(ready)
+    os.close(told)
 
 
 def test_datagrams_are_sent_to_where_the_daemon_listens():

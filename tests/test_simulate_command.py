@@ -157,12 +157,19 @@ def test_ports_count_up_from_where_one_wants_and_the_broker_may_be_kept(simulate
 
 @pytest.mark.parametrize(
     ("words", "code", "why"),
-    [(("--script", "5:dance"), 2, "expected seconds"), (("--out", "{etc}"), 1, "choose another folder")],
+    [
+        (("--script", "5:dance"), 2, "expected seconds"),
+        (("--out", "{etc}"), 1, "choose another folder"),
+        (("--out", "{etc}/station.toml/x"), 1, "Not a directory"),
+        (("--log", "{etc}/none/x"), 1, "No such file or directory"),
+        (("--port-base", "65536"), 1, "a port cannot be had"),
+    ],
 )
 def test_mistakes_are_told_before_anything_starts(words, code, why, tmp_path):
-    """A script that is none, and a folder that is somebody's."""
+    """A script that is none, a folder that is somebody's, files that cannot be, and ports that there are none."""
     etc = write(tmp_path / "etc", LINES, INSTRUMENTS)
     command = [STATIOND, "--config", etc, "simulate", *(word.format(etc=etc) for word in words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == code
     assert why in done.stderr
+    assert "Traceback" not in done.stderr

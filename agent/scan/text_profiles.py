@@ -38,7 +38,7 @@ def polls(addresses: Iterable[int] | None, site: Path | None) -> list[Poll]:
     for name in registry.names(site):
         loaded = registry.read(name, {}, site, Report(Words("scan"))) if registry.profile_file(name, site) else None
         if loaded and isinstance(loaded.driver, TextDriver) and not loaded.driver.unsolicited:
-            allowed = loaded.addresses or range(1, 2)
+            allowed = (loaded.driver.has_address and loaded.addresses) or range(1, 2)
             chosen = allowed[:FIRST_ADDRESSES] if wanted is None or len(allowed) == 1 else wanted
             found += [Poll(name, loaded.driver, address) for address in chosen if address in allowed]
     return found

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent.settings import InstrumentSettings, LineSettings
     from agent.simulate.instrument import Voice
     from agent.simulate.rehearsal import Scene
+    from drivers.transcript import Transcript
 
 
 def voice(settings: InstrumentSettings, line: LineSettings, directory: Path) -> Voice:
@@ -30,7 +31,11 @@ def voice(settings: InstrumentSettings, line: LineSettings, directory: Path) -> 
 def _played(settings: InstrumentSettings, directory: Path) -> Voice:
     files = transcript.files(settings.driver_name, directory / "transcripts")
     options = toml_file.load(directory / "instruments" / f"{settings.name}.toml").data.get("options", {})
-    found = {file: _scenes(file, settings, options, directory) for file in files}
+    try:
+        cases = {file: transcript.load(file) for file in files}
+    except (ValueError, OSError) as error:
+        return Mute(f"SILENT: {error}")
+    found = {file: _scenes(case, settings, options, directory) for file, case in cases.items()}
     exact = {file: [one for one in scenes if one.is_as_written] for file, scenes in found.items()}
     for known, remark in ((exact, ""), (found, ", as its driver reads it with these options")):
         used = {file.stem: scenes for file, scenes in known.items() if cast(scenes).well}
@@ -42,6 +47,6 @@ def _played(settings: InstrumentSettings, directory: Path) -> Voice:
     return Mute(f"SILENT: no transcript of {settings.driver_name} fits its options and address ({names})")
 
 
-def _scenes(file: Path, settings: InstrumentSettings, options: dict[str, Any], directory: Path) -> list[Scene]:
+def _scenes(case: Transcript, settings: InstrumentSettings, options: dict[str, Any], directory: Path) -> list[Scene]:
     driver = registry.load(settings.driver_name, options, directory / "profiles")
-    return rehearse(driver, transcript.load(file), settings.address)
+    return rehearse(driver, case, settings.address)

@@ -94,8 +94,8 @@ class Commands:
 
     def _slow(self, name: str, written: str) -> str:
         delay_s = _DELAY.amount(written)
-        if delay_s is None:
-            raise Wrong(f"{written!r} is no time; write it like 2s or 300ms")
+        if delay_s is None or not _DELAY.low <= delay_s <= _DELAY.high:
+            raise Wrong(f"{written!r} is no time from 1ms to 10min; write it like 2s or 300ms")
         self._station.instruments[name].be(Mood.SLOW, delay_s=delay_s)
         return f"{name} answers {written} late"
 

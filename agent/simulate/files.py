@@ -17,13 +17,16 @@ HEAD = "# Written by `stationd simulate`; changes are lost.\n"
 _PLACES = ("tcp", "serial", "url", "udp", "sender")
 _OF_THE_REAL_BROKER = ("username", "password_file", "ca_file", "certificate_file", "key_file")
 _FILES = _OF_THE_REAL_BROKER[1:]
+_FOLDERS = ("instruments", "profiles")
 
 
 def check(out: Path, directory: Path) -> None:
-    """Raise ConfigError if something that was written by hand would be written over."""
+    """Raise ConfigError if something that was written by hand would be written over, or deleted."""
     file = out / "station.toml"
-    if out.resolve() == directory.resolve() or (file.exists() and not file.read_text("utf-8").startswith(HEAD)):
-        raise ConfigError([Problem(file, 0, "", "", "is a configuration of its own; choose another folder")])
+    is_ours = file.is_file() and file.read_bytes().startswith(HEAD.encode())
+    there = [out / name for name in (file.name, *_FOLDERS) if (out / name).exists()]
+    if there and (out.resolve() == directory.resolve() or not is_ours):
+        raise ConfigError([Problem(there[0], 0, "", "", "is not from here; choose another folder")])
 
 
 def write(out: Path, directory: Path, places: Mapping[str, Mapping[str, str]], broker: str | None, spool: Path) -> None:
@@ -36,7 +39,7 @@ def write(out: Path, directory: Path, places: Mapping[str, Mapping[str, str]], b
     data["spool"] = data.get("spool", {}) | {"path": str(spool)}
     out.mkdir(parents=True, exist_ok=True)
     (out / "station.toml").write_text(HEAD + text_of(data), encoding="utf-8")
-    for folder in ("instruments", "profiles"):
+    for folder in _FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
         if (directory / folder).is_dir():
             shutil.copytree(directory / folder, out / folder)

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             dice = random.Random(arguments.seed)  # noqa: S311  no secret
             station = Station(config, links, truth=Truth(log), first_port=arguments.port_base, dice=dice)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             print(f"a port cannot be had: {error}", file=sys.stderr)
             return 1
         ends.callback(station.close)

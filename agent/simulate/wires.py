@@ -40,7 +40,8 @@ class Wires:
         if self._later:
             at_most_s = min(at_most_s, max(self._later[0][0] - monotonic_s(), 0))
         for key, _ in self._selector.select(at_most_s):
-            key.data()
+            if self._selector.get_map().get(key.fd) is key:  # not forgotten because of one before
+                key.data()
         while self._later and self._later[0][0] <= monotonic_s():
             heapq.heappop(self._later)[2]()
 
