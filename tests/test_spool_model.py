@@ -247,7 +247,7 @@ class SpoolModel(RuleBasedStateMachine):
             del self.known[seq]
 
 
-TestSpoolModel = SpoolModel.TestCase
+TestSpoolModel = pytest.mark.no_cover(SpoolModel.TestCase)
 TestSpoolModel.settings = settings(
     max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
