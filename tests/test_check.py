@@ -167,7 +167,7 @@ def problems(directory):
         return error.problems
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.binary(max_size=80), name=st.sampled_from(FILES), at=st.integers(0, 2000))
 def test_no_bytes_in_a_file_are_more_than_a_problem(tmp_path, data, name, at):
     """Written anywhere into a file, they raise nothing and change nothing but the problems."""

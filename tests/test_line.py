@@ -198,11 +198,11 @@ def test_a_local_echo_is_taken_off_and_compared(tmp_path):
     instrument = PtyInstrument(tmp_path / "port", "rtu", lambda request: [(0, request), *good("rtu")(request)])
     line = Line("rack", SerialPort(str(instrument.link)), framer="rtu", echo="local", timing=PATIENT)
     assert read_block(line, 1, Block("input", 7, 2)) == b"\0\7\0\x08"
+    line.timing = Timing(TIMEOUT_S)
     instrument.peer.script = lambda request: [(0, b"\0" + request[1:]), *good("rtu")(request)]
     with pytest.raises(BadAnswer, match="echo differs"):
         read_block(line, 1, Block("input", 7, 2))
     instrument.peer.script = lambda request: [(0, request[:4])]
-    line.timing = Timing(TIMEOUT_S)
     with pytest.raises(NoAnswer):
         read_block(line, 1, Block("input", 7, 2))
     line.close()

@@ -18,7 +18,7 @@ from agent.spool import Dating, Reader, Spool, SpoolError, condemn
 from drivers.clock import Moment
 from drivers.sample import Sample
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 def drain(spool, most=500):

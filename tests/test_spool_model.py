@@ -249,7 +249,7 @@ class SpoolModel(RuleBasedStateMachine):
 
 TestSpoolModel = pytest.mark.no_cover(SpoolModel.TestCase)
 TestSpoolModel.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES, stateful_step_count=30, suppress_health_check=list(HealthCheck)
 )
 
 
