@@ -28,6 +28,7 @@ from agent.lines import open_line
 from agent.poller import Poller
 from agent.say import Say
 from agent.station import STUCK_S
+from agent.times import milliseconds
 from agent.works import Works
 from drivers import registry
 from drivers.checksum import xor8
@@ -96,13 +97,15 @@ def test_a_serial_line_that_the_daemon_holds_can_be_polled(station, tmp_path):
 
 def test_polls_by_hand_are_no_slots(station, instrument):
     """Each slot has one record, however often somebody asks."""
-    daemon = station().start()
+    daemon = station()
+    daemon.instrument("rack", 'driver = "peer"\nline = "rack"\ninterval = "500ms"\n')
+    daemon.start()
     until(lambda: daemon.stored()[0] > 3)
     for _ in range(5):
         assert daemon.command("poll", "rack").returncode == 0
     daemon.stop()
-    slots = [round(int(record["at"][20:23]) / 200) % 5 for record in raw(daemon)]
-    assert all((later - earlier) % 5 == 1 for earlier, later in pairwise(slots))
+    slots = [round(milliseconds(record["at"]) / 500) for record in raw(daemon)]
+    assert all(later - earlier == 1 for earlier, later in pairwise(slots))
     asked = sum(len(peer.requests) for peer in instrument.peers)
     assert asked == len(raw(daemon)) + 5
 

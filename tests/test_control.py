@@ -208,7 +208,8 @@ VALUES = st.recursive(
 KEYS = sorted({key for table in REQUESTS.values() for key in table.keys} | {"x"})
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=300)
 @given(st.sampled_from(list(REQUESTS)), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=7))
 def test_whatever_is_asked_is_checked_or_refused(word, request):
     """Nothing but NotValid is ever raised, and what is checked has every key."""

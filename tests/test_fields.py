@@ -108,6 +108,7 @@ def test_a_problem_names_its_line_and_its_key_as_written():
     assert (problem.line, problem.key) == (3, 'x."a b"')
 
 
+@pytest.mark.no_cover
 @given(st.recursive(st.text() | st.integers() | st.floats() | st.booleans(), st.lists))
 def test_a_wrong_value_is_shown_short_and_harmless(value):
     """No control character reaches a terminal or a log."""
@@ -116,12 +117,13 @@ def test_a_wrong_value_is_shown_short_and_harmless(value):
     assert text.isprintable()
 
 
+@pytest.mark.no_cover
 @given(st.recursive(st.none() | st.text() | st.integers() | st.floats() | st.booleans(), st.lists))
-@pytest.mark.parametrize("kind", [TABLE, MAP, DURATION, fields.Choice("a"), fields.OneOf(1), fields.Integer(0, 1)])
-def test_no_value_makes_a_kind_raise(kind, value):
+def test_no_value_makes_a_kind_raise(value):
     """Each mistake is collected; nothing is thrown."""
-    report = Report(Document(Path("f"), ""))
-    assert kind.read(value, ("x",), report) is not None or report.problems
+    for kind in (TABLE, MAP, DURATION, fields.Choice("a"), fields.OneOf(1), fields.Integer(0, 1)):
+        report = Report(Document(Path("f"), ""))
+        assert kind.read(value, ("x",), report) is not None or report.problems
 
 
 def test_the_schema_tells_an_editor_defaults_and_meanings():

@@ -25,6 +25,7 @@ def test_recorded_answers_are_read_and_their_sums_are_found(name):
         target(number.to_bytes(2, "big") + b"\x00" + answer)
 
 
+@pytest.mark.no_cover
 def test_a_driver_of_each_kind_survives_a_few_thousand_answers():
     """As the long run does it, in processes of their own."""
     names = ["--driver", "bayern_hessen", "--driver", "saimosen_sms8500"]

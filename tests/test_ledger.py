@@ -225,7 +225,8 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=60)
 @given(STEPS)
 def test_the_ledgers_of_an_hour_add_up_to_what_is_stored_whatever_happens(tmp_path_factory, steps):
     """Random records in random hours, clocks that jump, kills between any two turns: each record counts once."""

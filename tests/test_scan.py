@@ -250,7 +250,7 @@ def test_a_thermo_analyzer_is_found_by_its_answer_and_its_gas(talker, scan, tmp_
 def test_an_answer_that_comes_once_is_not_believed(talker, scan):
     """It may have been meant for another question."""
     said = []
-    talker(lambda request: said.append(1) or b"flags 0C000000\r" if request == b"\xb1flags\r" and not said else b"")
+    talker(lambda request: said.append(1) or b"flags 0C000000\r" if b"\xb1flags\r" in request and not said else b"")
     text = scan(None, "--bauds", "9600", "--addresses", "49", "--quick", *FAST)[1]
     assert said
     assert "FOUND" not in text
@@ -427,10 +427,11 @@ def test_the_bar_is_for_terminals_alone():
         progress = Progress(10, terminal)
         progress.step(5, "Modbus address 1")
         progress.clear()
-        shown = os.read(master, 1000).decode()
+        shown = b""
+        while not shown.endswith(b"left\r\x1b[K"):  # a terminal may hand over what was written in parts
+            shown += os.read(master, 1000)
     os.close(master)
-    assert "Modbus address 1, at most 10 s left" in shown
-    assert shown.endswith("\x1b[K")
+    assert b"Modbus address 1, at most 10 s left" in shown
 
 
 def test_what_is_printed_is_toml(talker, scan, tmp_path):

@@ -247,9 +247,9 @@ class SpoolModel(RuleBasedStateMachine):
             del self.known[seq]
 
 
-TestSpoolModel = SpoolModel.TestCase
+TestSpoolModel = pytest.mark.no_cover(SpoolModel.TestCase)
 TestSpoolModel.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES, stateful_step_count=30, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import played
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from text_profiles import ANSWER, HEAD, ONE, SHIPPED, TWO, WIND, answer, asked, channel, driver, with_header
 
@@ -281,7 +281,6 @@ PIECE = st.one_of(
 
 
 @pytest.mark.parametrize("read", PROFILES, ids=[*(file.stem for file in SHIPPED), "wind", "header"])
-@settings(deadline=None)
 @given(pieces=st.lists(PIECE, max_size=4), cut=st.integers(0, 40), address=st.integers(0, 70_000))
 def test_any_bytes_are_values_or_a_driver_error(read, pieces, cut, address):
     """Never another exception, never another number of samples, never a value that is no number."""
