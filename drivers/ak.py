@@ -172,7 +172,7 @@ class Gasera:
         self._tail = f" K{options['k']} "
         self._numbers = list(options["channels"])
         self._values = [Channel(**one) for one in options["channels"].values()]
-        self._times: tuple[str, ...] = ()
+        self.newest_result = ""
         self.channels = (*self._values, _ERRORS)
 
     def read(self, line: Line, address: int) -> list[Sample]:
@@ -186,13 +186,13 @@ class Gasera:
         result = _triples(self._answered(line, "ACON"))
         if missing := [number for number in self._numbers if number not in result]:
             raise BadAnswer(f"no result for {', '.join(missing)}")
-        times = tuple(result[number][0] for number in self._numbers)
-        is_new, is_first = times != self._times, not self._times
+        times = " ".join(result[number][0] for number in self._numbers)
+        is_new, is_first = times != self.newest_result, not self.newest_result
         if not is_new and not flags:
             return []
         is_given = is_new and (state[0] == _MEASURING or not is_first)
         values = [_number(result[number][1]) if is_given else None for number in self._numbers]
-        self._times = times  # not before: a damaged value is asked for again
+        self.newest_result = times  # not before: a damaged value is asked for again
         return _samples(self._values, values, flags, errors)
 
     def plan(self, framer: str) -> list[Exchange]:

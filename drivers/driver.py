@@ -31,8 +31,9 @@ class Driver(Protocol):
     order, the time of the newest result), never a value.
 
     It may have `has_checksum` (False: not every damaged byte can be told), `unsolicited` (True: the instrument talks
-    by itself) and `patience_s` (how long `read` may wait beyond the timeout). Its module may have what
-    `drivers.identity` describes.
+    by itself) and `patience_s` (how long `read` may wait beyond the timeout). One whose results count once has
+    `newest_result`: a text that tells the newest one from all others, "" before the first; set before the first read to
+    what another instance had, it makes that result an old one. Its module may have what `drivers.identity` describes.
     """
 
     channels: tuple[Channel, ...]

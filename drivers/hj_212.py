@@ -139,7 +139,7 @@ class Hj212:
         self._options = options
         self._marks = {**_MARKS, **{mark: Flag(word) for mark, word in options["marks"].items()}}
         self._requests = 0
-        self._newest = ""
+        self.newest_result = ""
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Wait for a frame, or ask for one; nothing if its result is the one of the last read."""
@@ -149,9 +149,9 @@ class Hj212:
         samples = [self._sample(factor, channel.name, frame.content) for factor, channel in self._pairs()]
         if (receipt := _receipt(frame.head)) and not line.only_listens:
             line.tell(receipt)
-        if time == self._newest:
+        if time == self.newest_result:
             return []
-        self._newest = time
+        self.newest_result = time
         return [*samples, Sample(_TIME, time)]
 
     def plan(self, framer: str) -> list[Exchange]:

@@ -103,7 +103,7 @@ class MageeAe33:
     )
 
     def __init__(self) -> None:
-        self._newest = ""
+        self.newest_result = ""
 
     def read(self, line: Line, address: int) -> Sequence[Sample]:  # noqa: ARG002 - the only one on its line
         """Ask for the newest line; nothing if it was given before."""
@@ -112,8 +112,8 @@ class MageeAe33:
         if not found:
             raise BadAnswer("not a line of data")
         _check_time(found[1])
-        is_new, self._newest = found[1] != self._newest, found[1]
-        return self._samples(found) if is_new else []
+        last, self.newest_result = self.newest_result, found[1]
+        return self._samples(found) if found[1] != last else []
 
     def _samples(self, found: re.Match[str]) -> list[Sample]:
         flags = _flags(int(found["status"]))

@@ -142,7 +142,7 @@ class MetOne:
         self.channels = (*self._measured.values(), *own)
         if len({channel.name for channel in self.channels}) != len(self.channels):
             raise ValueError("two channels have the same name; the names of columns must differ")
-        self._newest = ""
+        self.newest_result = ""
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Ask for the last record; nothing, if it was given already."""
@@ -152,11 +152,11 @@ class MetOne:
                 raise BadAnswer("noise before the prompt")
         header, record = self._asked(line)
         time = self._fields(record)[0]
-        if time == self._newest:
+        if time == self.newest_result:
             return []
         header = header or _found(_HEADER, line.ask(self._protocol.header, _complete(_HEADER)))[0]
         samples = self._samples(self._columns(header, record), _checked(time))
-        self._newest = time
+        self.newest_result = time
         return samples
 
     def plan(self, framer: str) -> list[Exchange]:

@@ -223,7 +223,7 @@ def test_a_result_that_a_poll_by_hand_saw_is_still_new_to_the_station(monkeypatc
         open_line(config.lines["dust"]),
         config.lines["dust"],
         list(config.instruments.values()),
-        stored.append,
+        lambda *record: stored.append(record),
         types.SimpleNamespace(is_trusted=True),
         Say(),
     )
