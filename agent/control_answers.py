@@ -14,10 +14,11 @@ from agent.control_requests import parse
 from agent.conversation import listed
 from agent.errands import Errand
 from agent.lines import timing
+from agent.only_reads import reads_only, sends_only
 from agent.poller import TIMEOUTS_A_POLL
 from agent.works import Work
-from drivers import registry
-from drivers.errors import ConfigError, Refused
+from drivers import identity, registry
+from drivers.errors import ConfigError
 from drivers.fields import Report, did_you_mean
 from drivers.line import Timing, late_s
 from drivers.modbus import Block, read_block
@@ -25,7 +26,6 @@ from drivers.registers import ProfileDriver
 from drivers.sample import Flag
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Sequence
 
     from agent.conversation import Outcome
@@ -45,8 +45,6 @@ PATIENCE_MOST_S = 60.0
 OVERHEAR_MOST_S = 400.0
 DISK_S = 10.0
 """A note is on disk within the commit interval and this."""
-_FUNCTION_PLACE = {"tcp": slice(7, 8), "rtu": slice(1, 2), "ascii": slice(3, 5)}
-_READS = {b"\x01", b"\x02", b"\x03", b"\x04", b"01", b"02", b"03", b"04"}
 
 
 class Cannot(Exception):
@@ -81,6 +79,7 @@ class Answers:
         self._answers: dict[str, Callable[[dict[str, Any], Asker], Reply]] = {
             "poll": self._poll,
             "try": self._try,
+            "identify": self._identify,
             "read": self._read,
             "begin_work": self._begin_work,
             "end_work": self._end_work,
@@ -159,6 +158,26 @@ class Answers:
         _check_patience(found.driver, poller)
         return _polled(found.driver, self._done(poller, request["address"], errand, names_sender=found.speaks_modbus))
 
+    def _identify(self, request: dict[str, Any], _asker: Asker) -> Reply:
+        """Put a question of a driver to whoever may understand it; what the answer means is for him who asked."""
+        poller, line = self._held(request["line"])
+        if line.framer == "tcp":
+            raise NotValid(f"line: {line.name} speaks Modbus TCP alone")
+        questions = list(identity.numbered(identity.of(request["driver"])))
+        if request["question"] >= len(questions):
+            raise NotValid(f"question: {request['driver']} has {len(questions)}, counted from 0")
+        question, address = questions[request["question"]], request["address"]
+        if address not in question.allowed:
+            allowed = f"{question.allowed[0]} to {question.allowed[-1]}"
+            raise NotValid(f"address: allowed for {request['driver']}: {allowed}")
+        asked = question.request(address)
+        keeping = Timing(request["timeout"] or line.timeout_s, line.silence_s)
+        errand = Errand(lambda line: line.ask_anyone(asked, quiet_s=identity.QUIET_S, most_s=identity.MOST_S), keeping)
+        errand.expected_s = late_s(keeping.timeout_s) + keeping.timeout_s  # the last question may still be answered
+        errand.longest_s = errand.expected_s + identity.MOST_S
+        outcome = self._done(poller, None, errand, names_sender=False)
+        return _told(outcome) | {"data": outcome.answer.hex(" ") if outcome.answer else None}
+
     def _read(self, request: dict[str, Any], _asker: Asker) -> Reply:
         poller, line = self._held(request["line"])
         if not line.speaks_modbus:
@@ -219,7 +238,7 @@ class Answers:
             raise Cannot("not_held", f"line {name} is not in use: no instrument on it is polled")
         return self._pollers[name], self._config.lines[name]
 
-    def _done(self, poller: Poller, address: int, errand: Errand, *, names_sender: bool = True) -> Outcome:
+    def _done(self, poller: Poller, address: int | None, errand: Errand, *, names_sender: bool = True) -> Outcome:
         """Have an errand done. `names_sender`: its answers say who sends them, so that only he need be waited for.
 
         Who answers the station quickly will do so again; anybody else may keep silent.
@@ -262,23 +281,3 @@ def _polled(driver: Driver, outcome: Outcome) -> Reply:
     samples = outcome.samples if outcome.answer is None else outcome.answer
     channels = {channel.name: [channel.parameter, channel.unit] for channel in driver.channels}
     return _told(outcome) | {"channels": channels, "samples": listed(samples)}
-
-
-def sends_only(allowed: re.Pattern[bytes]) -> Callable[[bytes], None]:
-    """Build the check that lets pass what a driver of text says only reads."""
-
-    def check(request: bytes) -> None:
-        if not allowed.fullmatch(request):
-            raise Refused("this may change the instrument; through the daemon a driver that is tried may only read")
-
-    return check
-
-
-def reads_only(framer: str) -> Callable[[bytes], None]:
-    """Build the check that lets pass what only reads: Modbus functions 1 to 4."""
-
-    def check(request: bytes) -> None:
-        if request[_FUNCTION_PLACE[framer]] not in _READS:
-            raise Refused("this driver writes to the instrument; through the daemon it may only read")
-
-    return check

@@ -45,7 +45,8 @@ from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
     from drivers.sample import Value
 
 _CHANNEL = Table(

@@ -56,7 +56,8 @@ from drivers.sample import Channel, Flag, Sample
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
     from drivers.sample import Value
 
 _CHANNEL = Table(

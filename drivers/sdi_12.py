@@ -55,7 +55,8 @@ from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
 
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),

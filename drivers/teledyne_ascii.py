@@ -43,7 +43,8 @@ from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
 
 GASES = {"SO2": ("SO2",), "CO": ("CO",), "O3": ("O3",), "NOx": ("NO", "NO2", "NOX")}
 UNITS = {

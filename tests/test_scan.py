@@ -1,14 +1,18 @@
 """stationd scan: what is found on real ptys and TCP ports, what is sent for it, and what is never done."""
 
 import io
+import json
 import os
 import pty
 import re
 import signal
+import socketserver
 import subprocess
 import termios
+import threading
 import tomllib
 from importlib import import_module
+from typing import ClassVar
 
 import played
 import pytest
@@ -358,6 +362,84 @@ def test_a_line_that_the_daemon_holds_is_asked_through_it(tmp_path, capsys):
     assert status == 0
     assert "stationd holds it" in text
     assert "a Modbus instrument at address 7" in text
+
+
+def test_other_protocols_are_asked_through_the_daemon_between_its_polls(talker, tmp_path, monkeypatch, capsys):
+    """A Gasera and a DustTrak, both on the pair that the daemon polls with Modbus, which goes on meanwhile."""
+    entries = played.load(played.files("tsi_dusttrak_drx")[0]).polls[0].entries
+    text = {asked.data: answer.data for asked, answer in zip(entries[::2], entries[1::2], strict=True)}
+    text |= {
+        b"\x02 ASTS K0 \x03": b"\x02 ASTS 0 5\x03",
+        b"\x02 ACON K0 \x03": b"\x02 ACON 0 1511865967 74-82-8 0.919\x03",
+    }
+    modbus = rtu(1, {3: {}})
+    instrument = talker(lambda request: text.get(request) or modbus(request))
+    daemon = Daemon(tmp_path, 1, {"pair": f'serial = "{tmp_path}/port"\nframer = "rtu"\ntimeout = "200ms"'})
+    daemon.instrument("pair", 'driver = "peer"\nline = "pair"\ninterval = "2s"\n')
+    monkeypatch.setattr(questions, "CODE_DRIVERS", ("ak", "teledyne_ascii"))
+    names = registry.names
+    monkeypatch.setattr(registry, "names", lambda site=None: [one for one in names(site) if one.startswith("tsi_")])
+    daemon.start()
+    try:
+        until(lambda: daemon.stored()[0] > 1)
+        words = ["--addresses", "49", "--timeout", "200ms", "--quick"]
+        assert main(["--config", str(daemon.folder), "scan", "pair", *words]) == 0
+        shown = capsys.readouterr().out
+        records = [json.loads(line) for line in daemon.command("spool", "show").stdout.splitlines()]
+    finally:
+        daemon.close()
+    assert re.search(r"FOUND .*: ak at address 1 answered: .*ASTS 0 5", shown)
+    assert "tsi_dusttrak_drx reads it at address 49" in shown
+    assert 'protocol = "gasera"' in shown
+    assert "74-82-8" in shown
+    assert b"T LIST\r" in instrument.asked
+    assert not [record for record in records if record.get("error")]
+
+
+def test_where_an_instrument_of_the_daemon_talks_unasked_nothing_is_asked(talker, tmp_path, capsys):
+    instrument = talker(stream=STREAMS["gill_windsonic"])
+    daemon = Daemon(tmp_path, 1, {"mast": f'serial = "{tmp_path}/port"\nframer = "none"'})
+    daemon.instrument("mast", 'driver = "gill_windsonic"\nline = "mast"\ninterval = "1s"\n')
+    daemon.start()
+    try:
+        assert main(["--config", str(daemon.folder), "scan", "mast"]) == 1
+    finally:
+        daemon.close()
+    assert "what talks on it unasked (mast) would be garbled" in capsys.readouterr().out
+    assert instrument.asked == []
+
+
+class Touchy(socketserver.BaseRequestHandler):
+    """A Modbus server that hangs up when it is asked anything else."""
+
+    hung_up: ClassVar[list[bytes]] = []
+
+    def handle(self):
+        answer = rtu(1, {3: {}})
+        while request := self.request.recv(4096):
+            if not (answered := answer(request)):
+                self.hung_up.append(request)
+                return
+            self.request.sendall(answered)
+
+
+def test_who_hangs_up_at_a_question_through_the_daemon_is_asked_no_more(tmp_path, capsys):
+    """Each time the daemon would lose its connection for longer."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Touchy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f'tcp = "127.0.0.1:{server.server_address[1]}"\nframer = "rtu"'
+        daemon = Daemon(tmp_path, 1, {"rack": where})
+        daemon.instrument("rack", 'driver = "peer"\nline = "rack"\ninterval = "1s"\n')
+        daemon.start()
+        try:
+            until(lambda: daemon.stored()[0] > 1)
+            main(["--config", str(daemon.folder), "scan", "rack", "--addresses", "1", "--timeout", "50ms", "--quick"])
+        finally:
+            daemon.close()
+            server.shutdown()
+    assert len(Touchy.hung_up) == 1
+    shown = capsys.readouterr().out
+    assert "no more of them are put" in shown
 
 
 # ---- how it behaves

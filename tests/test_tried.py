@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import played
 import pytest
 
-from agent.control_answers import Answers, Asker, sends_only
-from drivers import plantower, registry, sensirion_shdlc, thermo_c_link
+from agent.control_answers import Answers, Asker
+from agent.only_reads import sends_only
+from drivers import identity, plantower, registry, sensirion_shdlc, thermo_c_link
 from drivers.errors import DriverError, LineDown, Refused
 from drivers.line import Line, Timing
 
@@ -126,6 +127,43 @@ def test_a_driver_that_is_tried_sends_what_reads_and_nothing_else(driver, option
 def test_what_changes_an_instrument_is_not_among_what_reads(module, changes):
     with pytest.raises(Refused):
         sends_only(module.READS)(changes)
+
+
+@pytest.mark.parametrize("driver", [name for name in registry.CODE_DRIVERS if identity.of(name)])
+def test_the_questions_to_unknown_instruments_are_put_by_their_number(driver):
+    """Nobody answers, and nothing but the question is sent."""
+    for number, question in enumerate(identity.numbered(identity.of(driver))):
+        address = question.delivered[0]
+        bench = Bench(framer="rtu")
+        reply = bench.ask(do="identify", line="rack", driver=driver, question=number, address=address)
+        assert bench.port.sent == [question.request(address)]
+        assert (reply["failed"], reply["data"]) == ("NoAnswer", None)
+        assert bench.errands[0].expected_s <= bench.errands[0].longest_s < math.inf
+
+
+@pytest.mark.parametrize("module", [thermo_c_link, sensirion_shdlc, plantower])
+def test_a_question_to_an_unknown_instrument_is_among_what_reads(module):
+    name = module.__name__.rpartition(".")[2]
+    for question in identity.numbered(identity.of(name)):
+        sends_only(module.READS)(question.request(question.delivered[0]))
+
+
+@pytest.mark.parametrize(
+    ("framer", "wrong", "text"),
+    [
+        ("rtu", {"driver": "magee_ae33"}, "question: magee_ae33 has 0, counted from 0"),
+        ("rtu", {"driver": "thermo_c_link", "question": 99}, "question: thermo_c_link has"),
+        ("rtu", {"driver": "palas_fidas", "address": 2}, "address: allowed for palas_fidas: 1 to 1"),
+        ("rtu", {"driver": "teledyne_t400"}, "driver"),
+        ("tcp", {"driver": "palas_fidas"}, "line: rack speaks Modbus TCP alone"),
+    ],
+)
+def test_a_question_that_there_is_not_is_refused(framer, wrong, text):
+    bench = Bench(framer=framer)
+    reply = bench.ask(do="identify", line="rack", **wrong)
+    assert reply["error"] == "not_valid"
+    assert text in reply["text"]
+    assert bench.port.sent == []
 
 
 # ---- room
