@@ -38,6 +38,7 @@ confirmed on hardware here. LOOP2, soil moisture, leaf wetness, evapotranspirati
 
 from __future__ import annotations
 
+import re
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +46,7 @@ from drivers.checksum import crc_ccitt
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import Choice, Key, ListOf, Table
+from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 
@@ -100,6 +102,15 @@ OPTIONS = Table(
 _ACK, _NAK = 0x06, (0x15, 0x21)  # 21 by the reference, 15 by what consoles do (weewx)
 _LENGTH = 99
 _LOWEST_INHG, _HIGHEST_INHG = 20, 32.5
+
+IDENTITY = (
+    Question(
+        lambda _: b"\nVER\n",
+        re.compile(rb"\n\rOK\n\r[A-Z][a-z]{2} +\d{1,2} +\d{4}\n\r"),
+        lambda _: {},
+    ),
+)
+"""The date of its firmware (page 11 of the manual named above); the line feed before it wakes the console."""
 
 
 def driver(options: dict[str, Any]) -> DavisVantage:

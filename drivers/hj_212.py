@@ -26,6 +26,8 @@ damaged character, but 40.6 and 71.6 have the same sum. Encrypted frames (2025) 
 read.
 QN counts the requests, for a driver has no clock. A pushed frame is waited for as long as `patience`: longer than the
 time between two, and on a line of its own. Nothing is ever set, started or calibrated.
+`stationd scan` knows analyzers that push. It asks none: a request needs the MN and the password of the analyzer, and no
+source shows what one does with those of another.
 
 Line: 9600 8N1.
 

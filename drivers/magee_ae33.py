@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import Table
+from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 
@@ -85,6 +86,15 @@ _CODES: tuple[tuple[int, Mapping[int, Flag]], ...] = (
     (0x1C00, {1024: Flag.CALIBRATION, 2048: Flag.CALIBRATION, 4096: Flag.CALIBRATION}),
 )
 _TESTS, _ANY_IS_FAULT = 0x1C00, 0xE240
+
+IDENTITY = (
+    Question(
+        lambda _: _REQUEST,
+        re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d +\d{1,4}(?: +-?\d{1,9}(?:\.\d{1,9})?){29}[ \r\n]"),
+        lambda _: {},
+    ),
+)
+"""What it is read with: its newest line of data."""
 
 
 def driver(options: Mapping[str, Any]) -> MageeAe33:  # noqa: ARG001 - there are none

@@ -30,7 +30,8 @@ Evidence: built
 Source: BAM 1020 manual Rev W, 9.4 and 9.9 (menu, ESC commands), 7.2 (letters); its record as SadraAQMS shows it;
 SJVAir/BAM1022 (terminal, missing value); patricktokeeffe/rpi-ebam-plus (computer mode, header, which ran on a unit);
 ES-405 manual, 9.5.4 (sum). Not confirmed on hardware. Not found, so not covered: the codes of status and alarm,
-`RQ` (values of now), the custom query (QC), a BAM 1020 of the second generation.
+`RQ` (values of now), the custom query (QC), a BAM 1020 of the second generation. `stationd scan` asks for the header
+(`query`, `computer_mode`) and opens no menu, since that would stay open; so it finds no unit that has only a menu.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _asks(protocol: str) -> Question:
 
 
 IDENTITY = (_asks("computer_mode"), _asks("query"))
-"""The others have a menu, and whoever opens that must leave it again."""
+"""The others have a menu, which whoever opens it must leave again; how is not in the sources at hand."""
 
 
 def driver(options: dict[str, Any]) -> MetOne:

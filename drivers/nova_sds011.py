@@ -32,6 +32,7 @@ from drivers.checksum import sum8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import Choice, Key, Table, Text, duration
+from drivers.identity import Question
 from drivers.sample import Channel, Sample
 
 if TYPE_CHECKING:
@@ -45,6 +46,21 @@ OPTIONS = Table(
 )
 _START, _END, _LENGTH = b"\xaa\xc0", 0xAB, 10
 _LIMIT = 512
+
+
+def _question(sensor: str) -> bytes:
+    asked = b"\x04" + bytes(12) + bytes.fromhex(sensor)
+    return b"\xaa\xb4" + asked + bytes([sum8(asked), _END])
+
+
+IDENTITY = (
+    Question(
+        lambda _: _question(_ANY),
+        re.compile(rb"\xaa\xc0.{4}(?P<id>..).\xab", re.DOTALL),
+        lambda found: {"mode": "query", "sensor": found["id"].hex().upper()},
+    ),
+)
+"""A reading, of whoever there is."""
 
 
 def driver(options: dict[str, Any]) -> Sds011:
@@ -62,8 +78,7 @@ class Sds011:
         self._id = options["sensor"]
         self.patience_s = options["patience"]
         self.unsolicited = options["mode"] == "active"
-        asked = b"\x04" + bytes(12) + bytes.fromhex(self._id)
-        self._question = b"\xaa\xb4" + asked + bytes([sum8(asked), _END])
+        self._question = _question(self._id)
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Wait for the next frame, or ask for one."""

@@ -157,7 +157,7 @@ def test_bytes_that_are_no_answer_are_told(talker, scan):
 
 
 def test_a_modbus_tcp_instrument_that_answers_at_every_address_is_one(scan):
-    instrument = TcpInstrument("tcp", lambda request: good("tcp")(request) if request[2:4] == b"\0\0" else [])
+    instrument = TcpInstrument("tcp", lambda request: good("tcp")(request) if request[2:6] == b"\0\0\0\6" else [])
     try:
         status, text = scan(f"tcp:127.0.0.1:{instrument.port}", "--addresses", "1-5", *FAST)
     finally:
@@ -271,10 +271,14 @@ def test_a_text_profile_is_tried_with_its_own_poll(talker, scan):
 ANSWERED = {
     "ak": b"\x02_AKON 0 12.3 45.6 3600\x03",
     "bayern_hessen": b"\x02MD02 001 +2099+01 00 00 097 000000 002 -1500-02 82 00 097 000000\x0306",
+    "davis_vantage": b"\n\r\n\rOK\n\rApr 24 2002\n\r",
     "ecotech_advanced": bytes.fromhex("02 00 01 03 05 32 3F 80 00 00 89 04"),
     "envea_mode4": b"\x06\x02AC3204M0000007218000203610001314245\x03",
+    "gill_windsonic": polar(b"Q,,000.04,N,00,"),
     "lufft_umb": bytes.fromhex("01 10 01 F0 01 70 0A 02 23 10 00 64 00 16 00 00 B4 41 03 C6 22 04"),
+    "magee_ae33": played.load(played.files("magee_ae33")[0]).polls[0].entries[1].data,
     "met_one": b"Time,Conc(mg/m3),Qtot(m3),WS(MPS)\r\n",
+    "nova_sds011": bytes.fromhex("aac00600060058d93dab"),
     "palas_fidas": b"<sendVal 60=1373.361084>7C",
     "sdi_12": b"013GillInst2487  B06\r\n",
     "sensirion_shdlc": bytes.fromhex("7E 00 03 00 00 FC 7E"),
@@ -308,6 +312,33 @@ def test_no_question_is_known_as_an_answer():
     for asked in questions.questions(None):
         for other in questions.questions(None):
             assert not other.question.answer.search(asked.question.request(asked.address))
+
+
+def test_a_line_is_asked_before_what_leaves_half_a_line():
+    """An analyzer that waits for the end of a line would take both for one wrong command."""
+    ends = [asked.question.request(asked.address)[-1:] in {b"\r", b"\n"} for asked in questions.questions(None)]
+    assert ends == sorted(ends, reverse=True)
+    assert True in ends
+    assert False in ends
+
+
+def test_a_polled_anemometer_is_found_and_left_as_it_was(talker, scan, tmp_path):
+    """What ends the polling is sent behind it, as the manual wants it."""
+    instrument = talker(lambda request: polar(b"Q,229,002.74,N,00,") if request == b"?Q" else b"")
+    text = scan(None, "--bauds", "9600", "--addresses", "1", "--quick", *FAST)[1]
+    assert "gill_windsonic at address 1 answered" in text
+    assert instrument.asked[instrument.asked.index(b"?Q") :][:3] == [b"?Q", b"?Q", b"!"]
+    (one,) = pasted(text, tmp_path / "site", str(tmp_path / "port")).instruments.values()
+    assert not one.driver.unsolicited
+    assert one.driver.channels[1].unit == "kn"
+
+
+def test_a_weather_console_is_found_by_the_date_of_its_firmware(talker, scan, tmp_path):
+    talker(lambda request: b"\n\r\n\rOK\n\rApr 24 2002\n\r" if request == b"\nVER\n" else b"")
+    text = scan(None, "--bauds", "9600", "--addresses", "1", "--quick", *FAST)[1]
+    assert "davis_vantage at address 1 answered" in text
+    (missing,) = pasted(text, tmp_path / "site", str(tmp_path / "port")).problems
+    assert missing.key == "options.rain_tip"  # which no console says
 
 
 def test_a_tcp_port_of_its_own_is_asked(scan):

@@ -151,7 +151,7 @@ def test_a_question_to_an_unknown_instrument_is_among_what_reads(module):
 @pytest.mark.parametrize(
     ("framer", "wrong", "text"),
     [
-        ("rtu", {"driver": "magee_ae33"}, "question: magee_ae33 has 0, counted from 0"),
+        ("rtu", {"driver": "grimm"}, "question: grimm has 0, counted from 0"),
         ("rtu", {"driver": "thermo_c_link", "question": 99}, "question: thermo_c_link has"),
         ("rtu", {"driver": "palas_fidas", "address": 2}, "address: allowed for palas_fidas: 1 to 1"),
         ("rtu", {"driver": "teledyne_t400"}, "driver"),

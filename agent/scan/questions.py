@@ -40,14 +40,18 @@ class Known(NamedTuple):
 
 
 def questions(addresses: Iterable[int] | None) -> list[Asked]:
-    """List what is to be asked: at the addresses that are wanted if they are few, else at those of new instruments."""
+    """List what is to be asked: at the addresses that are wanted if they are few, else at those of new instruments.
+
+    What ends a line comes first: behind half a line of another protocol it would not be understood.
+    """
     wanted = few(addresses)
-    return [
+    found = [
         Asked(name, question, address)
         for name in CODE_DRIVERS
         for question in identity.of(name)
         for address in _addresses(question, wanted)
     ]
+    return sorted(found, key=lambda asked: not asked.question.request(asked.address).endswith((b"\r", b"\n")))
 
 
 def few(addresses: Iterable[int] | None) -> list[int] | None:
