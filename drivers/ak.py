@@ -46,6 +46,7 @@ from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text
 from drivers.identity import Question, unknown
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ _STATES = {"STBY": "stopped", "SPAU": "stopped", "SNGA": "calibration", "SLEC": 
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit that the instrument gives it in; for Gasera ppm"),
+    Key("unit", Unit(), doc="the unit that the instrument gives it in; for Gasera ppm"),
 )
 OPTIONS = Table(
     Key("protocol", Choice("akon", "gasera"), doc="gasera for a Gasera ONE"),

@@ -43,6 +43,7 @@ from drivers.fields import NAME, Key, MapOf, Table, Text
 from drivers.identity import Question, unknown
 from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from drivers.complete import Complete
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit that the instrument is set to"),
+    Key("unit", Unit(), doc="the unit that the instrument is set to"),
 )
 OPTIONS = Table(
     Key(

@@ -50,6 +50,7 @@ from drivers.errors import BadAnswer, Refused
 from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text, duration
 from drivers.identity import unknown
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ _FACTOR = re.compile(r"[A-Za-z0-9]{1,12}-(?!Flag$|EFlag$)[A-Za-z]{2,10}")
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), "", doc="the unit that the analyzer is set to"),
+    Key("unit", Unit(), "", doc="the unit that the analyzer is set to"),
 )
 _MARK = MapOf(re.compile("[A-Za-z0-9]{1,4}"), "a mark", Choice(*(flag for flag in Flag if flag is not Flag.SUSPECT)))
 OPTIONS = Table(

@@ -10,13 +10,13 @@ Its fields are parted by blanks; in the example the first line ends with field 3
     2         time base, s: a result comes once in it
     3 to 23   light: reference, spot 1, spot 2 of wavelength 1, then of 2 to 7
     24 to 26  flow of spot 1, of spot 2, and of both, mL/min
-    27, 28    pressure (Pa) and temperature (degC) that the flows refer to
+    27, 28    pressure (Pa) and temperature (°C) that the flows refer to
     29        biomass burning, %
-    30, 31    temperature of controller and supply, degC
+    30, 31    temperature of controller and supply, °C
     32        status, a sum of codes, see below
     33 to 36  controller, detector (10 is good), LEDs (10 is good), valves
-    37        temperature of the LEDs, degC
-    38 to 58  black carbon, ng/m3: by spot 1, by spot 2, compensated, of wavelength 1, then of 2 to 7
+    37        temperature of the LEDs, °C
+    38 to 58  black carbon, ng/m³: by spot 1, by spot 2, compensated, of wavelength 1, then of 2 to 7
     59 to 65  compensation of wavelength 1 to 7
     66        advances of the tape since the start
     67 to 69  which device is at COM1 to COM3, 0 if none; some lines end before these
@@ -107,7 +107,7 @@ class MageeAe33:
 
     has_checksum = False
     channels = (
-        *(Channel(f"bc_{nm}nm", f"BC_{nm}nm", "ng/m3") for nm in _WAVELENGTHS),
+        *(Channel(f"bc_{nm}nm", f"BC_{nm}nm", "ng/m³") for nm in _WAVELENGTHS),
         Channel("sample_flow", "sample_flow", "mL/min"),
         Channel("tape_advances", "tape_advances", ""),
     )

@@ -46,6 +46,7 @@ from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Key, MapOf, Table, Text
 from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit, UnitOf, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,12 +83,12 @@ _STATUS = ("status", "alarm")
 _COLUMN = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="its unit; must be that of the header"),
+    Key("unit", Unit(), doc="its unit; must be that of the header"),
 )
 OPTIONS = Table(
     Key("protocol", Choice(*PROTOCOLS), doc="how the record is asked for"),
     Key("parameter", Choice(*_NAMES), doc="what the inlet lets in"),
-    Key("unit", Choice("mg/m3", "ug/m3"), None, doc="of the concentration; default: ug/m3 for terminal, computer_mode"),
+    Key("unit", UnitOf("mg/m³", "µg/m³"), None, doc="of the concentration; default: µg/m³ for terminal, computer_mode"),
     Key("columns", MapOf(re.compile(r"[^,()\s][^,()]{0,30}"), "a column's name", _COLUMN), {}, doc="further columns"),
 )
 
@@ -102,8 +103,8 @@ _TITLE = re.compile(r"([^()]*?) *(?:\(([^()]*)\)|$)")
 _NUMBER = re.compile(r"[+-]?\d{0,6}(?:\.\d{1,6})?")
 _MISSING = 99999.0
 _UNITS = {
-    "c": "degC", "mm": "mmHg", "mmhg": "mmHg", "mps": "m/s", "kts": "kn", "lpm": "L/min", "l/m": "L/min", "v": "V",
-    "deg": "deg", "\xb5g/m3": "ug/m3", "m/s": "m/s",
+    "c": "°C", "mm": "mmHg", "mmhg": "mmHg", "mps": "m/s", "kts": "kn", "lpm": "L/min", "l/m": "L/min", "v": "V",
+    "deg": "deg",
 }  # fmt: skip
 _LIMIT = 16_384
 
@@ -212,16 +213,16 @@ def _measured(options: dict[str, Any]) -> dict[str, Channel]:
     """Give the channels by the names of their columns in small letters."""
     protocol, parameter = options["protocol"], options["parameter"]
     name = _NAMES[parameter]
-    unit = options["unit"] or ("mg/m3" if protocol in _MILLIGRAMS else "ug/m3")
+    unit = options["unit"] or ("mg/m³" if protocol in _MILLIGRAMS else "µg/m³")
     concentration = Channel(name, parameter, unit)
     if protocol in _BAM_1020:
-        known = {"conc": concentration, "qtot": Channel("sample_volume", "sample_volume", "m3")}
+        known = {"conc": concentration, "qtot": Channel("sample_volume", "sample_volume", "m³")}
     else:
         known = {
             "conchr": concentration,
             "concrt": Channel(f"{name}_real_time", f"{parameter}_real_time", unit),
             "flow": Channel("sample_flow", "sample_flow", "L/min"),
-            "at": Channel("air_temperature", "air_temperature", "degC"),
+            "at": Channel("air_temperature", "air_temperature", "°C"),
         }
     return known | {column.strip().lower(): Channel(**said) for column, said in options["columns"].items()}
 
@@ -255,7 +256,7 @@ def _checked(time: str) -> str:
 
 
 def _unit(text: str) -> str:
-    return _UNITS.get(text.strip().lower(), text.strip())
+    return _UNITS.get(text.strip().lower()) or spelled(text.strip())
 
 
 def _letters(columns: dict[str, Column]) -> tuple[str, tuple[Flag, ...]]:

@@ -4,8 +4,8 @@ r"""Nova Fitness SDS011, SDS018 and SDS021, talking unasked once a second or ask
             │     │     │     │  end
             │     │     │     sum of the six bytes before, lowest 8 bits
             │     │     id of the sensor
-            │     PM10, low byte first, in 0.1 ug/m3
-            PM2.5: 6 is 0.6 ug/m3
+            │     PM10, low byte first, in 0.1 µg/m³
+            PM2.5: 6 is 0.6 µg/m³
 
     > AA B4 04 00 00 00 00 00 00 00 00 00 00 00 00 FF FF 02 AB      give a reading; FF FF: whoever you are
                                                    id    sum
@@ -72,7 +72,7 @@ class Sds011:
     """One sensor."""
 
     has_checksum = True
-    channels = (Channel("pm25", "PM2.5", "ug/m3"), Channel("pm10", "PM10", "ug/m3"))
+    channels = (Channel("pm25", "PM2.5", "µg/m³"), Channel("pm10", "PM10", "µg/m³"))
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._id = options["sensor"]

@@ -53,6 +53,7 @@ from drivers.fields import NAME, Choice, Key, ListOf, Number, Table, Text, durat
 from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from drivers.complete import Complete
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), "", doc="the unit that the sensor is set to"),
+    Key("unit", Unit(), "", doc="the unit that the sensor is set to"),
     Key("missing", ListOf(Number()), [], doc="values that mean there is none"),
     Key("good", ListOf(Number()), [], doc="this is the sensor's status: its good values"),
 )
