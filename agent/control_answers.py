@@ -7,7 +7,7 @@ import os
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from agent import config_instruments
+from agent import config_instruments, only_reads
 from agent.commands import Message, NotValid
 from agent.config_instruments import MODBUS_ADDRESSES, Surroundings
 from agent.control_requests import parse
@@ -22,7 +22,6 @@ from drivers.errors import ConfigError
 from drivers.fields import Report, did_you_mean
 from drivers.line import Timing, late_s
 from drivers.modbus import Block, read_block
-from drivers.registers import ProfileDriver
 from drivers.sample import Flag
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ class Asker:
     def __init__(self, user: str, *, is_sure: bool) -> None:
         self.user, self.is_sure = user, is_sure
         self.instrument: InstrumentSettings | None = None
+        self.starts = False
 
     def name(self, said: str | None) -> str:
         """Give the name that the kernel knows, or if that says little the one that was said."""
@@ -101,15 +101,20 @@ class Answers:
         name = request["instrument"]
         if polled := self._talker(name):
             return self._overhear(polled)
-        if asker.instrument is None or asker.instrument.name != name:
-            asker.instrument = self._instrument(name)
+        starts = request["start"] == "send"
+        if asker.instrument is None or (asker.instrument.name, asker.starts) != (name, starts):
+            asker.instrument, asker.starts = self._instrument(name), starts
         instrument = asker.instrument
         poller, line = self._held(instrument.line)
-        if isinstance(instrument.driver, ProfileDriver) and any(one.name == name for one in poller.instruments):
-            instrument.driver.leave_started()
-        errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line))
+        is_polled = any(one.name == name for one in poller.instruments)
+        if is_polled and starts:
+            raise Cannot("is_polled", f"the station polls {name}, and has told it what it needs")
+        is_same = is_polled and self._config.instruments[name].driver_name == instrument.driver_name
+        check, remark = only_reads.by_hand(instrument, line.framer, starts=starts, is_polled=is_same)
+        errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line), check)
         _check_patience(instrument.driver, poller)
-        return self._about(instrument) | _polled(instrument.driver, self._done(poller, instrument.address, errand))
+        outcome = self._done(poller, instrument.address, errand)
+        return self._about(instrument) | {"remark": remark} | _polled(instrument.driver, outcome)
 
     def _talker(self, name: str) -> Polled | None:
         """Find an instrument that talks unasked: what it says to one the station would miss."""
@@ -125,7 +130,7 @@ class Answers:
         most_s = min(polled.schedule.interval_s, OVERHEAR_MOST_S) + poller.longest_poll_s
         if (outcome := errand.outcome(most_s, 0.0)) is None:
             raise Cannot("no_room", f"{polled.name} talks unasked, and was not listened to for {most_s:.0f} s")
-        return self._about(instrument) | _polled(polled.driver, outcome)
+        return self._about(instrument) | {"remark": ""} | _polled(polled.driver, outcome)
 
     def _about(self, instrument: InstrumentSettings) -> Reply:
         line = self._config.lines[instrument.line]

@@ -32,7 +32,11 @@ def _table(word: str, *keys: Key) -> Table:
 
 
 REQUESTS: Mapping[str, Table] = {
-    "poll": _table("poll", _INSTRUMENT),
+    "poll": _table(
+        "poll",
+        _INSTRUMENT,
+        Key("start", Choice("leave", "send"), "leave", doc="send: what its driver tells it to do, and not only reads"),
+    ),
     "try": _table(
         "try",
         _LINE,

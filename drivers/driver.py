@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 class Exchange(NamedTuple):
     """One request and its longest answer as `stationd check` counts them, in bytes on the wire.
 
-    One that `is_once` is not made in every read, but only when an instrument is started. What tells an instrument to do
-    something, and does not only ask, is named in capitals.
+    One that `is_once` is not made in every read, but only when an instrument is started. One that `is_order` tells it
+    to do something, and does not only ask; it is named in capitals.
     """
 
     what: str
     sent: int
     received: int
     is_once: bool = False
+    is_order: bool = False
 
 
 class Driver(Protocol):

@@ -125,7 +125,7 @@ class Plantower:
         del framer
         if self.unsolicited:
             return [Exchange("listen", 0, self._length)]
-        passive = Exchange("BE PASSIVE", len(_BE_PASSIVE), len(_IS_PASSIVE))
+        passive = Exchange("BE PASSIVE", len(_BE_PASSIVE), len(_IS_PASSIVE), is_order=True)
         return [passive, Exchange("read", len(_READ), self._length)]
 
     def _samples(self, frame: bytes) -> list[Sample]:

@@ -135,7 +135,7 @@ class Sdi12:
             return [*known, Exchange("values", 5, _LONGEST)]
         return [
             *known,
-            Exchange("MEASURE", 5, 12),
+            Exchange("MEASURE", 5, 12, is_order=True),
             *(Exchange(f"D{n}", 4, _LONGEST) for n in range(1 + self._most // 4)),
         ]
 

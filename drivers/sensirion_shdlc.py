@@ -115,7 +115,7 @@ class Sps30:
     def plan(self, framer: str) -> list[Exchange]:
         """One question, and what starts an idle sensor; at worst every byte of an answer is stuffed."""
         del framer
-        start = Exchange("at start: MEASURE", len(_frame(_START, _MEASURE)), 2 + 2 * 5, is_once=True)
+        start = Exchange("at start: MEASURE", len(_frame(_START, _MEASURE)), 2 + 2 * 5, is_once=True, is_order=True)
         return [start, Exchange("read", len(_frame(_READ, b"")), 2 + 2 * (5 + _FLOATS.size))]
 
 

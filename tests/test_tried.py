@@ -11,9 +11,11 @@ import played
 import pytest
 
 from agent.control_answers import Answers, Asker
-from agent.only_reads import sends_only
+from agent.only_reads import by_hand, sends_only
+from agent.place import Words
 from drivers import identity, plantower, registry, sensirion_shdlc, thermo_c_link
 from drivers.errors import DriverError, LineDown, Refused
+from drivers.fields import Report
 from drivers.line import Line, Timing
 
 WORD = {"name": "x", "parameter": "x", "unit": ""}
@@ -164,6 +166,40 @@ def test_a_question_that_there_is_not_is_refused(framer, wrong, text):
     assert reply["error"] == "not_valid"
     assert text in reply["text"]
     assert bench.port.sent == []
+
+
+def test_the_drivers_that_order_something_are_those_known():
+    """The README names them, and a poll by hand leaves it out."""
+    ordering = {
+        path.parent.name
+        for path in played.files()
+        for case in [played.load(path)]
+        if any(one.is_order for one in played.driver_of(case).plan(case.framer))
+    }
+    code = {"plantower", "sdi_12", "sensirion_shdlc"}
+    assert ordering == {*code, "ysi_exo", "yosemitech_y504", "yosemitech_y511", "yosemitech_y520"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "order"),
+    [
+        ("plantower", {"model": "pmsx003", "mode": "passive"}, "BE PASSIVE"),
+        ("sensirion_shdlc", {}, "at start: MEASURE"),
+    ],
+)
+def test_a_poll_by_hand_sends_no_order_unless_it_is_told_to(driver, options, order):
+    found = registry.read(driver, options, None, Report(Words("test")))
+    one = SimpleNamespace(driver=found.driver, reads=found.reads)
+    check, remark = by_hand(one, "none", starts=False)
+    assert remark == f"not sent, for a poll by hand only reads: {order}; --start sends it"
+    port = Silence()
+    line = over(port, "none")
+    line.trace = lambda direction, data: check(data)
+    with suppress(DriverError):
+        found.driver.read(line, 1)
+    assert not [data for data in port.sent if not found.reads.fullmatch(data)]
+    assert by_hand(one, "none", starts=True) == (None, f"tells the instrument, if it must: {order}")
+    assert by_hand(one, "none", starts=False, is_polled=True) == (None, "")
 
 
 # ---- room
