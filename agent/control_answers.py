@@ -252,7 +252,7 @@ class Answers:
         errand.expected_s = max((one.cost_s for one in same if not one.failures), default=0.0) or errand.expected_s
         if poller.line.framer != "tcp" and (same or not names_sender):
             errand.late_s = late_s(errand.timing.timeout_s) + errand.timing.timeout_s
-        timeout_s = max(TIMEOUT_MOST_S, *(one.timing.timeout_s for one in poller.instruments))
+        timeout_s = max([TIMEOUT_MOST_S, *(one.timing.timeout_s for one in poller.instruments)])
         errand.timing = errand.timing._replace(timeout_s=min(errand.timing.timeout_s, timeout_s))
         poller.do(errand)
         outcome = errand.outcome(ROOM_S, timeout_s * TIMEOUTS_A_POLL + poller.longest_poll_s)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import played
 import pytest
 
-from agent.control_answers import Answers, Asker
+from agent.control_answers import TIMEOUT_MOST_S, Answers, Asker
 from agent.only_reads import by_hand, sends_only
 from agent.place import Words
 from drivers import identity, plantower, registry, sensirion_shdlc, thermo_c_link
@@ -213,6 +213,15 @@ def test_what_may_take_long_is_known_to_before_it_is_done():
     bench = Bench(framer="rtu")
     bench.ask(do="read", line="rack", address=1, table="input", register=0, timeout="50ms")
     assert bench.errands[0].longest_s == 0.05
+
+
+@pytest.mark.parametrize("timeouts_s", [(), (0.5,), (0.5, 20.0)])
+def test_no_errand_waits_longer_than_the_line_bears_however_many_instruments_are_on_it(timeouts_s):
+    bench = Bench(framer="rtu")
+    bench.instruments = [SimpleNamespace(address=-1, timing=Timing(one), driver=None, failures=0) for one in timeouts_s]
+    reply = bench.ask(do="read", line="rack", address=1, table="input", register=0, timeout="10s")
+    assert reply["failed"] == "NoAnswer"
+    assert bench.errands[0].timing.timeout_s == (10.0 if 20.0 in timeouts_s else TIMEOUT_MOST_S)
 
 
 # ---- files
