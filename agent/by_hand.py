@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from agent import control_client
+from agent import control_client, only_reads
 from agent.control_client import Declined, Unreachable
 from agent.conversation import Outcome, converse, sampled
 from agent.lines import open_line, timing
@@ -28,6 +28,8 @@ class About(NamedTuple):
     address: int
     options: Mapping[str, Any]
     channels: Mapping[str, Channel]
+    remark: str = ""
+    """What the poll told the instrument to do, or left out."""
 
 
 class Cannot(Exception):
@@ -51,18 +53,21 @@ class Directly:
 
     is_through_daemon = False
 
-    def __init__(self, config: Config, name: str) -> None:
+    def __init__(self, config: Config, name: str, *, starts: bool = False) -> None:
         self._instrument = config.instruments[name]
         self._settings = config.lines[self._instrument.line]
         self._line = open_line(self._settings)
+        self._check, self._remark = only_reads.by_hand(self._instrument, self._settings.framer, starts=starts)
 
     def poll(self) -> tuple[About, Outcome]:
         """Poll once."""
         one, line = self._instrument, self._settings
         channels = {channel.name: channel for channel in one.driver.channels}
-        about = About(one.name, one.driver_name, line.name, line.framer, line.echo, one.address, one.options, channels)
+        words = (one.name, one.driver_name, line.name, line.framer, line.echo, one.address, one.options)
+        about = About(*words, channels, self._remark)
         keeping = timing(one, line)
-        return about, converse(self._line, keeping, lambda talking: list(one.driver.read(talking, one.address)))
+        talk = converse(self._line, keeping, lambda talking: list(one.driver.read(talking, one.address)), self._check)
+        return about, talk
 
     def close(self) -> None:
         """Close the port."""
@@ -74,8 +79,9 @@ class ThroughDaemon:
 
     is_through_daemon = True
 
-    def __init__(self, config: Config, name: str) -> None:
-        self._spool, self._name = config.spool.path, name
+    def __init__(self, config: Config, name: str, *, starts: bool = False) -> None:
+        self._spool = config.spool.path
+        self._request = {"do": "poll", "instrument": name, "start": "send" if starts else "leave"}
         self._client = control_client.connect(self._spool)
 
     def poll(self) -> tuple[About, Outcome]:
@@ -89,7 +95,7 @@ class ThroughDaemon:
         except Unreachable as error:
             raise Cannot(f"the running stationd cannot be asked: {error}") from error
         channels = {name: Channel(name, *words) for name, words in reply["channels"].items()}
-        words = ("instrument", "driver", "line", "framer", "echo", "address", "options")
+        words = ("instrument", "driver", "line", "framer", "echo", "address", "options", "remark")
         return About(**{word: reply[word] for word in words}, channels=channels), _outcome(reply)
 
     def close(self) -> None:
@@ -98,20 +104,20 @@ class ThroughDaemon:
 
     def _ask(self) -> dict[str, Any]:
         try:
-            return self._client.ask(do="poll", instrument=self._name)
+            return self._client.ask(**self._request)
         except Unreachable:
             self._client.close()
             self._client = control_client.connect(self._spool)
-            return self._client.ask(do="poll", instrument=self._name)
+            return self._client.ask(**self._request)
 
 
 class Either:
     """Polls through the daemon for as long as it holds the line, found out at each poll."""
 
-    def __init__(self, config: Config, name: str) -> None:
+    def __init__(self, config: Config, name: str, *, starts: bool = False) -> None:
         if name not in config.instruments:
             raise Cannot(unknown(config, name))
-        self._config, self._name = config, name
+        self._config, self._name, self._starts = config, name, starts
         self._way: ByHand = self._begin()
 
     @property
@@ -125,7 +131,7 @@ class Either:
             return self._way.poll()
         except Declined:  # no instrument of the daemon's is on this line
             self._way.close()
-            self._way = Directly(self._config, self._name)
+            self._way = Directly(self._config, self._name, starts=self._starts)
             return self._way.poll()
 
     def close(self) -> None:
@@ -137,7 +143,8 @@ class Either:
         pid = None
         try:
             pid = control_client.running(self._config.spool.path)
-            return ThroughDaemon(self._config, self._name) if pid else Directly(self._config, self._name)
+            way = ThroughDaemon if pid else Directly
+            return way(self._config, self._name, starts=self._starts)
         except Unreachable as error:
             holder = f"the running stationd (process {pid}), which cannot be asked" if pid else "a running stationd"
             raise Cannot(f"line {line} may be held by {holder}: {error}") from error

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_DIRECTORY = Path("/etc/stationd")
+_START = "send what the instrument must be told first; else nothing is sent but what reads"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -82,11 +83,13 @@ def _add_by_hand(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     poll.add_argument("instrument")
     poll.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     poll.add_argument("--every", type=_seconds, metavar="SPAN", help="how often, like 2s (default: as its file says)")
+    poll.add_argument("--start", action="store_true", help=_START)
     poll.set_defaults(command=_poll)
     record = commands.add_parser("record", help="write a transcript of an instrument, for use as a test")
     record.add_argument("instrument")
     record.add_argument("--polls", type=int, default=1, metavar="N", help="so many polls (default: 1)")
     record.add_argument("--every", type=_seconds, metavar="SPAN", help="how often (default: one after the other)")
+    record.add_argument("--start", action="store_true", help=_START)
     record.add_argument("--mask", action="append", default=[], metavar="TEXT", help="leave out this text, too")
     record.add_argument("--out", type=Path, metavar="FILE", help="a new file (default: print it)")
     record.set_defaults(command=_record)
@@ -150,14 +153,15 @@ def _poll(arguments: argparse.Namespace) -> int:
     from agent.poll import poll
 
     is_watching = arguments.watch or arguments.every is not None
-    return poll(arguments.config, arguments.instrument, sys.stdout, is_watching=is_watching, every_s=arguments.every)
+    how = {"is_watching": is_watching, "every_s": arguments.every, "starts": arguments.start}
+    return poll(arguments.config, arguments.instrument, sys.stdout, **how)
 
 
 def _record(arguments: argparse.Namespace) -> int:
     from agent.recording import Wanted, record
 
-    wanted = Wanted(arguments.instrument, arguments.polls, arguments.every or 0.0, tuple(arguments.mask), arguments.out)
-    return record(arguments.config, wanted, sys.stdout)
+    how = (arguments.polls, arguments.every or 0.0, tuple(arguments.mask), arguments.out, arguments.start)
+    return record(arguments.config, Wanted(arguments.instrument, *how), sys.stdout)
 
 
 def _maintenance(arguments: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ MEASURE_EVERY_S = 10.0
 CATCH_UP_BYTES = 1_000_000
 SMALL_BYTES = 512 * 1024
 """A spool that small is not what fills the disk, and gives up nothing unsent for it."""
+_NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 class Retention:
@@ -74,11 +75,12 @@ class Committer:
         self._measured_s = -MEASURE_EVERY_S
         self._ledger = Ledger(intervals_s, spool.noted(LEDGER), self._unacknowledged)
 
-    def append(self, record: Record) -> None:
-        """Hand over a record; it is on disk within the commit interval."""
+    def append(self, record: Record, notes: Mapping[str, str] = _NO_NOTES) -> None:
+        """Hand over a record and words to be noted with it; all is on disk within the commit interval, or nothing."""
         with self._lock:
             first = not self._records and not self._notes
             self._records.append(record)
+            self._notes |= notes
         if first:
             self._wake.put(True)
 

@@ -104,6 +104,7 @@ def _settings(name: str, raw: Raw, around: Surroundings, report: Report) -> Inst
         silence_s=found.silence_s if raw["silence"] is None else raw["silence"],
         channels=channels,
         options=raw["options"],
+        reads=found.reads,
     )
 
 

@@ -7,25 +7,24 @@ import os
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from agent import config_instruments
+from agent import config_instruments, only_reads
 from agent.commands import Message, NotValid
 from agent.config_instruments import MODBUS_ADDRESSES, Surroundings
 from agent.control_requests import parse
 from agent.conversation import listed
 from agent.errands import Errand
 from agent.lines import timing
+from agent.only_reads import reads_only, sends_only
 from agent.poller import TIMEOUTS_A_POLL
 from agent.works import Work
-from drivers import registry
-from drivers.errors import ConfigError, Refused
+from drivers import identity, registry
+from drivers.errors import ConfigError
 from drivers.fields import Report, did_you_mean
 from drivers.line import Timing, late_s
 from drivers.modbus import Block, read_block
-from drivers.registers import ProfileDriver
 from drivers.sample import Flag
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Sequence
 
     from agent.conversation import Outcome
@@ -45,8 +44,6 @@ PATIENCE_MOST_S = 60.0
 OVERHEAR_MOST_S = 400.0
 DISK_S = 10.0
 """A note is on disk within the commit interval and this."""
-_FUNCTION_PLACE = {"tcp": slice(7, 8), "rtu": slice(1, 2), "ascii": slice(3, 5)}
-_READS = {b"\x01", b"\x02", b"\x03", b"\x04", b"01", b"02", b"03", b"04"}
 
 
 class Cannot(Exception):
@@ -66,6 +63,7 @@ class Asker:
     def __init__(self, user: str, *, is_sure: bool) -> None:
         self.user, self.is_sure = user, is_sure
         self.instrument: InstrumentSettings | None = None
+        self.starts = False
 
     def name(self, said: str | None) -> str:
         """Give the name that the kernel knows, or if that says little the one that was said."""
@@ -81,6 +79,7 @@ class Answers:
         self._answers: dict[str, Callable[[dict[str, Any], Asker], Reply]] = {
             "poll": self._poll,
             "try": self._try,
+            "identify": self._identify,
             "read": self._read,
             "begin_work": self._begin_work,
             "end_work": self._end_work,
@@ -102,15 +101,20 @@ class Answers:
         name = request["instrument"]
         if polled := self._talker(name):
             return self._overhear(polled)
-        if asker.instrument is None or asker.instrument.name != name:
-            asker.instrument = self._instrument(name)
+        starts = request["start"] == "send"
+        if asker.instrument is None or (asker.instrument.name, asker.starts) != (name, starts):
+            asker.instrument, asker.starts = self._instrument(name), starts
         instrument = asker.instrument
         poller, line = self._held(instrument.line)
-        if isinstance(instrument.driver, ProfileDriver) and any(one.name == name for one in poller.instruments):
-            instrument.driver.leave_started()
-        errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line))
+        is_polled = any(one.name == name for one in poller.instruments)
+        if is_polled and starts:
+            raise Cannot("is_polled", f"the station polls {name}, and has told it what it needs")
+        is_same = is_polled and self._config.instruments[name].driver_name == instrument.driver_name
+        check, remark = only_reads.by_hand(instrument, line.framer, starts=starts, is_polled=is_same)
+        errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line), check)
         _check_patience(instrument.driver, poller)
-        return self._about(instrument) | _polled(instrument.driver, self._done(poller, instrument.address, errand))
+        outcome = self._done(poller, instrument.address, errand)
+        return self._about(instrument) | {"remark": remark} | _polled(instrument.driver, outcome)
 
     def _talker(self, name: str) -> Polled | None:
         """Find an instrument that talks unasked: what it says to one the station would miss."""
@@ -126,7 +130,7 @@ class Answers:
         most_s = min(polled.schedule.interval_s, OVERHEAR_MOST_S) + poller.longest_poll_s
         if (outcome := errand.outcome(most_s, 0.0)) is None:
             raise Cannot("no_room", f"{polled.name} talks unasked, and was not listened to for {most_s:.0f} s")
-        return self._about(instrument) | _polled(polled.driver, outcome)
+        return self._about(instrument) | {"remark": ""} | _polled(polled.driver, outcome)
 
     def _about(self, instrument: InstrumentSettings) -> Reply:
         line = self._config.lines[instrument.line]
@@ -158,6 +162,26 @@ class Answers:
         errand.longest_s = math.inf
         _check_patience(found.driver, poller)
         return _polled(found.driver, self._done(poller, request["address"], errand, names_sender=found.speaks_modbus))
+
+    def _identify(self, request: dict[str, Any], _asker: Asker) -> Reply:
+        """Put a question of a driver to whoever may understand it; what the answer means is for him who asked."""
+        poller, line = self._held(request["line"])
+        if line.framer == "tcp":
+            raise NotValid(f"line: {line.name} speaks Modbus TCP alone")
+        questions = list(identity.numbered(identity.of(request["driver"])))
+        if request["question"] >= len(questions):
+            raise NotValid(f"question: {request['driver']} has {len(questions)}, counted from 0")
+        question, address = questions[request["question"]], request["address"]
+        if address not in question.allowed:
+            allowed = f"{question.allowed[0]} to {question.allowed[-1]}"
+            raise NotValid(f"address: allowed for {request['driver']}: {allowed}")
+        asked = question.request(address)
+        keeping = Timing(request["timeout"] or line.timeout_s, line.silence_s)
+        errand = Errand(lambda line: line.ask_anyone(asked, quiet_s=identity.QUIET_S, most_s=identity.MOST_S), keeping)
+        errand.expected_s = late_s(keeping.timeout_s) + keeping.timeout_s  # the last question may still be answered
+        errand.longest_s = errand.expected_s + identity.MOST_S
+        outcome = self._done(poller, None, errand, names_sender=False)
+        return _told(outcome) | {"data": outcome.answer.hex(" ") if outcome.answer else None}
 
     def _read(self, request: dict[str, Any], _asker: Asker) -> Reply:
         poller, line = self._held(request["line"])
@@ -219,7 +243,7 @@ class Answers:
             raise Cannot("not_held", f"line {name} is not in use: no instrument on it is polled")
         return self._pollers[name], self._config.lines[name]
 
-    def _done(self, poller: Poller, address: int, errand: Errand, *, names_sender: bool = True) -> Outcome:
+    def _done(self, poller: Poller, address: int | None, errand: Errand, *, names_sender: bool = True) -> Outcome:
         """Have an errand done. `names_sender`: its answers say who sends them, so that only he need be waited for.
 
         Who answers the station quickly will do so again; anybody else may keep silent.
@@ -228,7 +252,7 @@ class Answers:
         errand.expected_s = max((one.cost_s for one in same if not one.failures), default=0.0) or errand.expected_s
         if poller.line.framer != "tcp" and (same or not names_sender):
             errand.late_s = late_s(errand.timing.timeout_s) + errand.timing.timeout_s
-        timeout_s = max(TIMEOUT_MOST_S, *(one.timing.timeout_s for one in poller.instruments))
+        timeout_s = max([TIMEOUT_MOST_S, *(one.timing.timeout_s for one in poller.instruments)])
         errand.timing = errand.timing._replace(timeout_s=min(errand.timing.timeout_s, timeout_s))
         poller.do(errand)
         outcome = errand.outcome(ROOM_S, timeout_s * TIMEOUTS_A_POLL + poller.longest_poll_s)
@@ -262,23 +286,3 @@ def _polled(driver: Driver, outcome: Outcome) -> Reply:
     samples = outcome.samples if outcome.answer is None else outcome.answer
     channels = {channel.name: [channel.parameter, channel.unit] for channel in driver.channels}
     return _told(outcome) | {"channels": channels, "samples": listed(samples)}
-
-
-def sends_only(allowed: re.Pattern[bytes]) -> Callable[[bytes], None]:
-    """Build the check that lets pass what a driver of text says only reads."""
-
-    def check(request: bytes) -> None:
-        if not allowed.fullmatch(request):
-            raise Refused("this may change the instrument; through the daemon a driver that is tried may only read")
-
-    return check
-
-
-def reads_only(framer: str) -> Callable[[bytes], None]:
-    """Build the check that lets pass what only reads: Modbus functions 1 to 4."""
-
-    def check(request: bytes) -> None:
-        if request[_FUNCTION_PLACE[framer]] not in _READS:
-            raise Refused("this driver writes to the instrument; through the daemon it may only read")
-
-    return check

@@ -10,6 +10,7 @@ from agent.works import KINDS, MOST_S
 from drivers.blocks import MOST_REGISTERS
 from drivers.fields import NAME, Choice, Integer, Key, Table, TableOfAny, Text, did_you_mean, duration
 from drivers.modbus import TABLES
+from drivers.registry import CODE_DRIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,13 +32,25 @@ def _table(word: str, *keys: Key) -> Table:
 
 
 REQUESTS: Mapping[str, Table] = {
-    "poll": _table("poll", _INSTRUMENT),
+    "poll": _table(
+        "poll",
+        _INSTRUMENT,
+        Key("start", Choice("leave", "send"), "leave", doc="send: what its driver tells it to do, and not only reads"),
+    ),
     "try": _table(
         "try",
         _LINE,
         _ADDRESS,
         Key("driver", _NAME, doc="a shipped driver"),
         Key("options", TableOfAny(), {}, doc="options of the driver"),
+        _TIMEOUT,
+    ),
+    "identify": _table(
+        "identify",
+        _LINE,
+        Key("driver", Choice(*CODE_DRIVERS), doc="a code driver"),
+        Key("question", Integer(0, 99), 0, doc="which of the questions that it puts to those it does not know"),
+        _ADDRESS,
         _TIMEOUT,
     ),
     "read": _table(

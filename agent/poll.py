@@ -20,11 +20,19 @@ if TYPE_CHECKING:
     from agent.conversation import Outcome
 
 
-def poll(directory: Path, name: str, out: IO[str], *, is_watching: bool = False, every_s: float | None = None) -> int:
+def poll(
+    directory: Path,
+    name: str,
+    out: IO[str],
+    *,
+    is_watching: bool = False,
+    every_s: float | None = None,
+    starts: bool = False,
+) -> int:
     """Poll one instrument once, or until interrupted; gives the exit status."""
     config = load(directory)
     try:
-        by_hand = Either(config, name)
+        by_hand = Either(config, name, starts=starts)
         try:
             about, outcome = by_hand.poll()
             print("\n".join([*head(about, outcome.at_ms), *lines(about, outcome)]), file=out, flush=True)
@@ -61,6 +69,7 @@ def head(about: About, at_ms: int) -> list[str]:
     """Write how a transcript begins."""
     return [
         f"# captured {iso(at_ms)}: {about.instrument}, driver {about.driver}, line {about.line}",
+        *([f"# {about.remark}"] if about.remark else []),
         f"#: framer {about.framer}",
         f"#: address {about.address}",
         *(f"#: options {toml_key(key)} = {toml_value(value)}" for key, value in about.options.items()),

@@ -11,11 +11,16 @@ from agent.record import outage
 from agent.schedule import Schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.errands import Errand
     from agent.record import Record
     from agent.settings import InstrumentSettings, LineSettings
     from drivers.clock import Moment
     from drivers.sample import Flag
+
+_NEWEST_RESULT = "newest result of "
+"""The spool keeps it under this name and the instrument's."""
 
 
 class Outage(NamedTuple):
@@ -49,6 +54,16 @@ class Polled:
         """Who wants to be told what comes of the next poll."""
         self.work: Flag | None = None
         """What its samples are flagged with while somebody works on it."""
+
+    def recall(self, noted: Callable[[str], str]) -> None:
+        """Tell the driver which result was stored last, if its results count once."""
+        if hasattr(self.driver, "newest_result"):
+            self.driver.newest_result = noted(_NEWEST_RESULT + self.name)
+
+    def to_remember(self) -> dict[str, str]:
+        """Give what must be noted in the commit of the result that was read now."""
+        newest = getattr(self.driver, "newest_result", "")
+        return {_NEWEST_RESULT + self.name: newest} if newest else {}
 
     def out_of_reach(self) -> tuple[Moment, str] | None:
         """Say since when and why it gives no values, or None; a single failed poll does not count."""

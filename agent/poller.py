@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.conversation import converse
@@ -13,7 +14,7 @@ from drivers.clock import between, monotonic_s, now, wall_s
 from drivers.errors import DriverError, LineDown, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.errands import Errand
     from agent.record import Record
@@ -29,10 +30,11 @@ TIMEOUTS_A_POLL = 10
 """One poll may take so many: waiting for late answers, several requests, answers that come in drips."""
 FAILURES_BEFORE_A_WORD = 2
 """One damaged answer is counted and stored, not logged."""
+_NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 class Poller:
-    """Polls the instruments of one line and hands each record to `append`.
+    """Polls the instruments of one line and hands each record to `append`, with what must be noted in its commit.
 
     `stagger_s` shifts this line's slots by a moment, so that lines do not all want the interpreter at once.
     """
@@ -42,7 +44,7 @@ class Poller:
         line: Line,
         settings: LineSettings,
         instruments: Sequence[InstrumentSettings],
-        append: Callable[[Record], None],
+        append: Callable[[Record, Mapping[str, str]], None],
         timekeeper: Timekeeper,
         say: Say,
         stagger_s: float = 0.0,
@@ -118,7 +120,8 @@ class Poller:
         else:
             end = now()
             moment = end if getattr(polled.driver, "unsolicited", False) else between(begin, end)
-            self._put(measured(polled.name, self._chosen(polled, samples), moment))
+            record = measured(polled.name, self._chosen(polled, samples), moment)
+            self._put(record, polled.to_remember() if samples else {})
             self._answered(polled, monotonic_s() - begin_s)
 
     def _read(self, polled: Polled) -> Sequence[Sample]:
@@ -184,9 +187,9 @@ class Poller:
     def _dated(self) -> bool:
         return self._timekeeper.is_trusted
 
-    def _put(self, record: Record | None) -> None:
+    def _put(self, record: Record | None, notes: Mapping[str, str] = _NO_NOTES) -> None:
         if record and not self._is_given_up:
-            self._append(record)
+            self._append(record, notes)
 
 
 def _longest_poll_s(polled: Polled) -> float:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent import control_client
 from agent.by_hand import Cannot
-from agent.control_answers import reads_only
 from agent.control_client import Declined, Unreachable
 from agent.conversation import converse, sampled
 from agent.lines import open_line
+from agent.only_reads import reads_only
 from drivers import registry
 from drivers.errors import BadAnswer, DriverError, LineDown, NoAnswer, Refused
 from drivers.line import Timing
@@ -126,8 +126,18 @@ class ThroughDaemon:
             reply = self._ask("try", driver=driver, address=address, timeout=f"{timeout_s * 1000:.0f}ms")
         except Cannot as error:  # a profile of the site's, or one that does not fit the line
             return Tried((), (), str(error))
+        if reply.get("failed") == LineDown.__name__:
+            raise LineDown(reply["text"])
         channels = [Channel(name, *words) for name, words in reply["channels"].items()]
         return Tried(channels, sampled(reply["samples"]), reply.get("text", ""))
+
+    def heard(self, driver: str, question: int, address: int, timeout_s: float) -> bytes:
+        """Put a question of a code driver by its number, and give what came; nothing if nobody answers."""
+        about = {"driver": driver, "question": question, "address": address}
+        reply = self._ask("identify", timeout=f"{timeout_s * 1000:.0f}ms", **about)
+        if reply.get("failed") == LineDown.__name__:
+            raise LineDown(reply["text"])
+        return bytes.fromhex(reply["data"] or "")
 
     def close(self) -> None:
         """Hang up."""

@@ -42,6 +42,7 @@ class Wanted(NamedTuple):
     every_s: float
     masks: tuple[str, ...]
     file: Path | None
+    starts: bool = False
 
 
 class NotRecordable(Exception):
@@ -78,7 +79,8 @@ def transcript(about: About, outcomes: Sequence[Outcome], given: Sequence[str], 
         before = Before(about, site, tuple(polls))
         entries, number = _entries(about, outcome, number)
         if (recorded := tidied(before, entries, outcome)) is None:
-            raise NotRecordable(f"poll {place} does not play as it was: noise before a request, or a late answer")
+            why = about.remark or "noise before a request, or a late answer"
+            raise NotRecordable(f"poll {place} does not play as it was: {why}")
         polls.append(masked(before, recorded, secrets))
     text = "\n".join(_text(about, outcomes[0].at_ms, polls, is_masked=bool(secrets))) + "\n"
     _check(text, about, secrets, site)
@@ -98,7 +100,7 @@ def _wrong(wanted: Wanted) -> str:
 
 
 def _polled(directory: Path, wanted: Wanted) -> tuple[About, list[Outcome]]:
-    by_hand = Either(load(directory), wanted.instrument)
+    by_hand = Either(load(directory), wanted.instrument, starts=wanted.starts)
     try:
         about, first = by_hand.poll()
         outcomes = [first]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -108,7 +109,7 @@ class InstrumentSettings:
     """One instrument to be polled. `channels` are the names to publish, in the driver's order.
 
     `timeout_s` overrides the line's; `silence_s` is asked for on top of the line's. `options` are the driver's, as
-    they stand in the file.
+    they stand in the file. `reads` matches what the driver sends that changes no instrument, None: all that it sends.
     """
 
     name: str
@@ -121,6 +122,7 @@ class InstrumentSettings:
     silence_s: float
     channels: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    reads: re.Pattern[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ class Station:
                 stagger_s = min(len(pollers) * STAGGER_S, STAGGER_MOST_S)
                 append = self.committer.append
                 pollers.append(Poller(line, settings, instruments, append, self.timekeeper, say, stagger_s))
+        for polled in (one for poller in pollers for one in poller.instruments):
+            polled.recall(self.spool.noted)
         return pollers
 
     def _begin(self, newest_ms: int | None) -> None:

@@ -46,6 +46,7 @@ from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text
 from drivers.identity import Question, unknown
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ _STATES = {"STBY": "stopped", "SPAU": "stopped", "SNGA": "calibration", "SLEC": 
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit that the instrument gives it in; for Gasera ppm"),
+    Key("unit", Unit(), doc="the unit that the instrument gives it in; for Gasera ppm"),
 )
 OPTIONS = Table(
     Key("protocol", Choice("akon", "gasera"), doc="gasera for a Gasera ONE"),
@@ -172,7 +173,7 @@ class Gasera:
         self._tail = f" K{options['k']} "
         self._numbers = list(options["channels"])
         self._values = [Channel(**one) for one in options["channels"].values()]
-        self._times: tuple[str, ...] = ()
+        self.newest_result = ""
         self.channels = (*self._values, _ERRORS)
 
     def read(self, line: Line, address: int) -> list[Sample]:
@@ -186,13 +187,13 @@ class Gasera:
         result = _triples(self._answered(line, "ACON"))
         if missing := [number for number in self._numbers if number not in result]:
             raise BadAnswer(f"no result for {', '.join(missing)}")
-        times = tuple(result[number][0] for number in self._numbers)
-        is_new, is_first = times != self._times, not self._times
+        times = " ".join(result[number][0] for number in self._numbers)
+        is_new, is_first = times != self.newest_result, not self.newest_result
         if not is_new and not flags:
             return []
         is_given = is_new and (state[0] == _MEASURING or not is_first)
         values = [_number(result[number][1]) if is_given else None for number in self._numbers]
-        self._times = times  # not before: a damaged value is asked for again
+        self.newest_result = times  # not before: a damaged value is asked for again
         return _samples(self._values, values, flags, errors)
 
     def plan(self, framer: str) -> list[Exchange]:

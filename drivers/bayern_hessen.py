@@ -36,6 +36,7 @@ from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text
 from drivers.identity import Question, unknown
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from drivers.line import Line
@@ -47,7 +48,7 @@ _SERINUS_ERRORS = dict.fromkeys(range(8), "fault")
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit that the instrument is set to"),
+    Key("unit", Unit(), doc="the unit that the instrument is set to"),
 )
 OPTIONS = Table(
     Key("value_rule", Choice("implied_decimal", "integer"), doc="+2099+01 is 20.99, or 20990"),

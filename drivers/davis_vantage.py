@@ -7,17 +7,17 @@ r"""Davis Vantage Pro, Vantage Pro2 and Vantage Vue consoles: one LOOP packet.
       │  └─L─O─O┘ │  │  │     │     │     │  │     │  │  └ 16 wind direction, degrees
       │           │  │  │     │     │     │  │     │  └ 15 wind speed, mean of 10 min, mph
       ACK         │  │  │     │     │     │  │     └ 14 wind speed, mph
-                  │  │  │     │     │     │  └ 12 outside temperature, 0.1 degF (7FFF: none)
+                  │  │  │     │     │     │  └ 12 outside temperature, 0.1 °F (7FFF: none)
                   │  │  │     │     │     └ 11 inside humidity, %
-                  │  │  │     │     └ 9 inside temperature, 0.1 degF: 0352 is 85.0
+                  │  │  │     │     └ 9 inside temperature, 0.1 °F: 0352 is 85.0
                   │  │  │     └ 7 barometer, 0.001 inHg: 7B54 is 31.572
                   │  │  └ 5 number of the next archive record
                   │  └ 4 kind of packet, 0
                   └ 3 trend of the barometer
 
-99 bytes, numbers low byte first. Then come 18 extra, 25 soil and 29 leaf temperatures (degF + 90), 33 outside and 34
+99 bytes, numbers low byte first. Then come 18 extra, 25 soil and 29 leaf temperatures (°F + 90), 33 outside and 34
 extra humidity, 41 rain rate and 50, 52, 54 rain of day, month, year (tips of the collector), 43 UV index (0.1), 44
-solar radiation (W/m2), 86 a bit for each transmitter whose battery is low, 87 the console's battery (300/51200 V), 95
+solar radiation (W/m²), 86 a bit for each transmitter whose battery is low, 87 the console's battery (300/51200 V), 95
 LF CR, 97 CRC-CCITT with the high byte first: over the whole packet it gives 0.
 
 7FFF, FFFF and FF are sensors that are absent: null and a fault; leave out what a station does not have with `channels`
@@ -38,6 +38,7 @@ confirmed on hardware here. LOOP2, soil moisture, leaf wetness, evapotranspirati
 
 from __future__ import annotations
 
+import re
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +46,7 @@ from drivers.checksum import crc_ccitt
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer, Refused
 from drivers.fields import Choice, Key, ListOf, Table
+from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 
@@ -69,15 +71,15 @@ def _byte(name: str, parameter: str, unit: str, at: int, plus: int = 0) -> Place
 
 _PLACES = (
     Place(Channel("air_pressure", "air_pressure", "inHg"), 7, "<H", 0, 1000),
-    Place(Channel("inside_temperature", "inside_temperature", "degF"), 9, "<h", 0x7FFF, 10),
+    Place(Channel("inside_temperature", "inside_temperature", "°F"), 9, "<h", 0x7FFF, 10),
     _byte("inside_humidity", "inside_humidity", "%", 11),
-    Place(Channel("air_temperature", "air_temperature", "degF"), 12, "<h", 0x7FFF, 10),
+    Place(Channel("air_temperature", "air_temperature", "°F"), 12, "<h", 0x7FFF, 10),
     _byte("relative_humidity", "relative_humidity", "%", 33),
     _byte("wind_speed", "wind_speed", "mph", 14),
     _byte("wind_speed_10min", "wind_speed_10min", "mph", 15),
     Place(Channel("wind_direction", "wind_direction", "deg"), 16, "<H", 0x7FFF),
     Place(Channel("uv_index", "uv_index", ""), 43, "B", 0xFF, 10),
-    Place(Channel("solar_radiation", "solar_radiation", "W/m2"), 44, "<H", 0x7FFF),
+    Place(Channel("solar_radiation", "solar_radiation", "W/m²"), 44, "<H", 0x7FFF),
     Place(Channel("battery_voltage", "battery_voltage", "V"), 87, "<H", None, 51200 / 300),
     Place(Channel("low_batteries", "low_batteries", ""), 86, "B", None),
 )
@@ -86,9 +88,9 @@ _TIPS = {"0.01in": ("in", 100), "0.2mm": ("mm", 5)}
 _EXTRA = {
     place.channel.name: place
     for place in (
-        *(_byte(f"extra_temperature_{n}", "extra_temperature", "degF", 17 + n, -90) for n in range(1, 8)),
-        *(_byte(f"soil_temperature_{n}", "soil_temperature", "degF", 24 + n, -90) for n in range(1, 5)),
-        *(_byte(f"leaf_temperature_{n}", "leaf_temperature", "degF", 28 + n, -90) for n in range(1, 5)),
+        *(_byte(f"extra_temperature_{n}", "extra_temperature", "°F", 17 + n, -90) for n in range(1, 8)),
+        *(_byte(f"soil_temperature_{n}", "soil_temperature", "°F", 24 + n, -90) for n in range(1, 5)),
+        *(_byte(f"leaf_temperature_{n}", "leaf_temperature", "°F", 28 + n, -90) for n in range(1, 5)),
         *(_byte(f"extra_humidity_{n}", "extra_humidity", "%", 33 + n) for n in range(1, 8)),
     )
 }
@@ -100,6 +102,15 @@ OPTIONS = Table(
 _ACK, _NAK = 0x06, (0x15, 0x21)  # 21 by the reference, 15 by what consoles do (weewx)
 _LENGTH = 99
 _LOWEST_INHG, _HIGHEST_INHG = 20, 32.5
+
+IDENTITY = (
+    Question(
+        lambda _: b"\nVER\n",
+        re.compile(rb"\n\rOK\n\r[A-Z][a-z]{2} +\d{1,2} +\d{4}\n\r"),
+        lambda _: {},
+    ),
+)
+"""The date of its firmware (page 11 of the manual named above); the line feed before it wakes the console."""
 
 
 def driver(options: dict[str, Any]) -> DavisVantage:

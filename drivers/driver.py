@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 class Exchange(NamedTuple):
     """One request and its longest answer as `stationd check` counts them, in bytes on the wire.
 
-    One that `is_once` is not made in every read, but only when an instrument is started. What tells an instrument to do
-    something, and does not only ask, is named in capitals.
+    One that `is_once` is not made in every read, but only when an instrument is started. One that `is_order` tells it
+    to do something, and does not only ask; it is named in capitals.
     """
 
     what: str
     sent: int
     received: int
     is_once: bool = False
+    is_order: bool = False
 
 
 class Driver(Protocol):
@@ -31,8 +32,9 @@ class Driver(Protocol):
     order, the time of the newest result), never a value.
 
     It may have `has_checksum` (False: not every damaged byte can be told), `unsolicited` (True: the instrument talks
-    by itself) and `patience_s` (how long `read` may wait beyond the timeout). Its module may have what
-    `drivers.identity` describes.
+    by itself) and `patience_s` (how long `read` may wait beyond the timeout). One whose results count once has
+    `newest_result`: a text that tells the newest one from all others, "" before the first; set before the first read to
+    what another instance had, it makes that result an old one. Its module may have what `drivers.identity` describes.
     """
 
     channels: tuple[Channel, ...]

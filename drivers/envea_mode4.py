@@ -43,15 +43,17 @@ from drivers.fields import NAME, Choice, Key, ListOf, Number, Table, Text
 from drivers.identity import Question
 from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
     from drivers.sample import Value
 
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit that the instrument is set to"),
+    Key("unit", Unit(), doc="the unit that the instrument is set to"),
     Key("scale", Number(), 1, doc="what an integer is multiplied by"),
 )
 OPTIONS = Table(

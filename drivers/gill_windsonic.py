@@ -17,7 +17,8 @@ Continuous (M2): the next whole message after the poll's begin counts, so `patie
 between two messages (1 s as shipped, up to 4 s). Polled (M4): the answer comes within 130 ms; a name from A to F and
 K, M, N, P may stand in an answer and had better not be used. Either way the instrument wants a line of its own: it
 talks over others, or every letter on the line is a poll to it. For its NMEA formats take `nmea_0183`, for SDI-12
-`sdi_12`.
+`sdi_12`. `stationd scan` finds a polled one by its name as delivered, Q; what it answers to ?&, one letter, would tell
+it from nothing else.
 
 Line: 9600 8N1.
 
@@ -36,6 +37,7 @@ from drivers.checksum import xor8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import Choice, Key, Table, Text, duration
+from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
 
 if TYPE_CHECKING:
@@ -64,6 +66,21 @@ def options_for(heard: bytes) -> dict[str, Any] | None:
             said = {"node": fields[1], "unit": unit}
             return {name: value for name, value in said.items() if value != OPTIONS.keys[name].default}
     return None
+
+
+def _polled_options(found: re.Match[bytes]) -> dict[str, Any]:
+    return {"mode": "polled", **(options_for(found[0] + b"\r\n") or {})}
+
+
+IDENTITY = (
+    Question(
+        lambda _: b"?Q",
+        re.compile(rb"\x02Q,(?:\d{3})?,(?:\d{1,3}\.\d{1,2})?,[MNPKF],[0-9AV]{1,2},\x03[0-9A-Fa-f]{2}"),
+        _polled_options,
+        then=(Question(lambda _: b"!", re.compile(rb"(?!)"), lambda _: {}),),
+    ),
+)
+"""The poll of one that has its name as delivered, Q, and the end of polling, which nobody answers."""
 
 
 def driver(options: dict[str, Any]) -> WindSonic:

@@ -5,7 +5,7 @@ r"""Grimm EDM 180, 11-R and 1.10x, talking unasked in mass mode: a line for each
        │                │ place, gravimetric factor
        │                    error bits
        │                      supply %, pump or valve %, inputs, interval, …: not looked at
-    < "N0,  200  150  100" CR LF                     every 6 s: PM10, PM2.5, PM1 in 0.1 ug/m3
+    < "N0,  200  150  100" CR LF                     every 6 s: PM10, PM2.5, PM1 in 0.1 µg/m³
     < "N_,  187  141   96" CR LF                     "_": mean of the interval, right behind its P line
         │ the comma means a factor of 10; lines without it are something else
     < "C0: …"  "c0; …"  "K …"  "V …"                 counts, calibration, volume: passed over
@@ -21,10 +21,10 @@ There is no sum. Line: 9600 8N1, a line of its own. The instrument echoes what i
 mass mode ("F") and run ("R") on its panel.
 
 Evidence: manual
-Source: Grimm 11-R manual, 5.1.5 (P line above and its fields), EDM 180 manual, 8.4 ("N", "_", ","; the 0.1 ug/m3);
+Source: Grimm 11-R manual, 5.1.5 (P line above and its fields), EDM 180 manual, 8.4 ("N", "_", ","; the 0.1 µg/m³);
 forge, acquire_grimm110xopc (order of the three, error bits, 6 s). Not confirmed on hardware. Not found, so not
 covered: the error bits of an EDM 180 (those above are taken for it too), and a mass line of a real instrument. An EDM
-180 can be set to Gesytec instead (9.3 of its manual, values in ng/m3): that is `bayern_hessen`.
+180 can be set to Gesytec instead (9.3 of its manual, values in ng/m³): that is `bayern_hessen`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 _FAULTS = 1 | 2 | 4 | 32 | 128
 _MASSES = (
-    Channel("pm10", "PM10", "ug/m3"),
-    Channel("pm25", "PM2.5", "ug/m3"),
-    Channel("pm1", "PM1", "ug/m3"),
+    Channel("pm10", "PM10", "µg/m³"),
+    Channel("pm25", "PM2.5", "µg/m³"),
+    Channel("pm1", "PM1", "µg/m³"),
 )
 _ERRORS = Channel("errors", "status_word", "")
 OPTIONS = Table(

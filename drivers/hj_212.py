@@ -26,6 +26,8 @@ damaged character, but 40.6 and 71.6 have the same sum. Encrypted frames (2025) 
 read.
 QN counts the requests, for a driver has no clock. A pushed frame is waited for as long as `patience`: longer than the
 time between two, and on a line of its own. Nothing is ever set, started or calibrated.
+`stationd scan` knows analyzers that push. It asks none: a request needs the MN and the password of the analyzer, and no
+source shows what one does with those of another.
 
 Line: 9600 8N1.
 
@@ -48,6 +50,7 @@ from drivers.errors import BadAnswer, Refused
 from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text, duration
 from drivers.identity import unknown
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +73,7 @@ _FACTOR = re.compile(r"[A-Za-z0-9]{1,12}-(?!Flag$|EFlag$)[A-Za-z]{2,10}")
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), "", doc="the unit that the analyzer is set to"),
+    Key("unit", Unit(), "", doc="the unit that the analyzer is set to"),
 )
 _MARK = MapOf(re.compile("[A-Za-z0-9]{1,4}"), "a mark", Choice(*(flag for flag in Flag if flag is not Flag.SUSPECT)))
 OPTIONS = Table(
@@ -139,7 +142,7 @@ class Hj212:
         self._options = options
         self._marks = {**_MARKS, **{mark: Flag(word) for mark, word in options["marks"].items()}}
         self._requests = 0
-        self._newest = ""
+        self.newest_result = ""
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Wait for a frame, or ask for one; nothing if its result is the one of the last read."""
@@ -149,9 +152,9 @@ class Hj212:
         samples = [self._sample(factor, channel.name, frame.content) for factor, channel in self._pairs()]
         if (receipt := _receipt(frame.head)) and not line.only_listens:
             line.tell(receipt)
-        if time == self._newest:
+        if time == self.newest_result:
             return []
-        self._newest = time
+        self.newest_result = time
         return [*samples, Sample(_TIME, time)]
 
     def plan(self, framer: str) -> list[Exchange]:

@@ -11,11 +11,12 @@ understands it, and mean nothing to one that does not.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class Question(NamedTuple):
@@ -33,6 +34,25 @@ class Question(NamedTuple):
     delivered: tuple[int, ...] = (1,)
     allowed: range = range(1, 2)
     then: tuple[Question, ...] = ()
+
+
+QUIET_S = 0.15
+"""Who has begun to answer goes on until it has been silent for so long."""
+MOST_S = 3.0
+"""A list of test values takes so long at 9600 baud."""
+
+
+def of(driver: str) -> tuple[Question, ...]:
+    """Give the questions of a code driver."""
+    found: tuple[Question, ...] = getattr(import_module(f"drivers.{driver}"), "IDENTITY", ())
+    return found
+
+
+def numbered(questions: Iterable[Question]) -> Iterator[Question]:
+    """Give them and those that follow from them, in an order that stays."""
+    for question in questions:
+        yield question
+        yield from numbered(question.then)
 
 
 def unknown(name: str, unit: str = "") -> dict[str, str]:

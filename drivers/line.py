@@ -12,21 +12,23 @@ the wait counts only if no other follows it, for an instrument that was stuck an
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.clock import monotonic_s
+from drivers.complete import after_echo, exactly, until
 from drivers.errors import BadAnswer, LineDown, NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from drivers.complete import Complete
     from drivers.port import Port
 
-    Complete = Callable[[bytes], int]
-    """Given what has come so far: the length of the whole answer at its start, 0 if more must come.
-    Raises BadAnswer if it can never become one."""
     Trace = Callable[[str, bytes], None]
     """Called with ">" and the bytes sent, or "<" and the bytes received."""
+
+__all__ = ["ANYONE", "Line", "Timing", "exactly", "late_s", "until"]
 
 ANSWER_LIMIT = 64 * 1024
 REOPEN_FIRST_S, REOPEN_MOST_S = 0.5, 30.0
@@ -125,6 +127,27 @@ class Line:
             raise
         self._last_s = self._now_s()
         return answer
+
+    def ask_anyone(self, request: bytes, *, quiet_s: float, most_s: float) -> bytes:
+        """Send what somebody unknown may understand, and give all that comes until it is quiet.
+
+        Whatever it was, the next question waits until nothing more can come. Raises NoAnswer, BadAnswer or LineDown.
+        """
+        self._open()
+        try:
+            self._settle(ANYONE)
+            self._send(request)
+            data = self._receive(len, self.timing.timeout_s)[0]
+            end_s = self._now_s() + most_s
+            with suppress(NoAnswer):
+                while self._now_s() < end_s and len(data) < ANSWER_LIMIT:
+                    data += self._receive(len, quiet_s)[0]
+            return data
+        except LineDown:
+            self.close()
+            raise
+        finally:
+            self._fence(ANYONE, self.timing.timeout_s)
 
     def tell(self, request: bytes) -> None:
         """Send a request that is never answered. Raises BadAnswer if the line is never silent, LineDown."""
@@ -272,33 +295,3 @@ class Line:
 def late_s(timeout_s: float) -> float:
     """Say for how long after its timeout an answer may still come."""
     return max(LATE_TIMEOUTS * timeout_s, LATE_LEAST_S)
-
-
-def exactly(length: int) -> Complete:
-    """Build the test for an answer of a fixed number of bytes."""
-    return lambda data: length if len(data) >= length else 0
-
-
-def until(end: bytes, *, more: int = 0, limit: int = 4096) -> Complete:
-    """Build the test for an answer that ends in `end` and that many bytes more (a checksum, say)."""
-
-    def complete(data: bytes) -> int:
-        place = data.find(end)
-        if place < 0 and len(data) > limit:
-            raise BadAnswer(f"{len(data)} bytes without the end of the answer")
-        length = place + len(end) + more
-        return length if place >= 0 and len(data) >= length else 0
-
-    return complete
-
-
-def after_echo(request: bytes, complete: Complete) -> Complete:
-    """Build the test for an answer that the request itself comes before."""
-
-    def beyond(data: bytes) -> int:
-        if not request.startswith(data[: len(request)]):
-            raise BadAnswer(f"the echo differs from what was sent: {data[: len(request)].hex(' ')}")
-        length = complete(data[len(request) :]) if len(data) > len(request) else 0
-        return len(request) + length if length else 0
-
-    return beyond

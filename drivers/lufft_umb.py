@@ -52,17 +52,19 @@ from drivers.fields import NAME, Choice, Integer, Key, MapOf, Table, Text
 from drivers.identity import Question
 from drivers.number import shortest
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
     from drivers.sample import Value
 
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit of that channel by the manual"),
+    Key("unit", Unit(), doc="the unit of that channel by the manual"),
 )
 OPTIONS = Table(
     Key("channels", MapOf(re.compile(r"\d{1,5}"), "a channel's number", _CHANNEL, int), doc="what each channel is"),

@@ -10,13 +10,13 @@ Its fields are parted by blanks; in the example the first line ends with field 3
     2         time base, s: a result comes once in it
     3 to 23   light: reference, spot 1, spot 2 of wavelength 1, then of 2 to 7
     24 to 26  flow of spot 1, of spot 2, and of both, mL/min
-    27, 28    pressure (Pa) and temperature (degC) that the flows refer to
+    27, 28    pressure (Pa) and temperature (°C) that the flows refer to
     29        biomass burning, %
-    30, 31    temperature of controller and supply, degC
+    30, 31    temperature of controller and supply, °C
     32        status, a sum of codes, see below
     33 to 36  controller, detector (10 is good), LEDs (10 is good), valves
-    37        temperature of the LEDs, degC
-    38 to 58  black carbon, ng/m3: by spot 1, by spot 2, compensated, of wavelength 1, then of 2 to 7
+    37        temperature of the LEDs, °C
+    38 to 58  black carbon, ng/m³: by spot 1, by spot 2, compensated, of wavelength 1, then of 2 to 7
     59 to 65  compensation of wavelength 1 to 7
     66        advances of the tape since the start
     67 to 69  which device is at COM1 to COM3, 0 if none; some lines end before these
@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import Table
+from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
 
@@ -86,6 +87,15 @@ _CODES: tuple[tuple[int, Mapping[int, Flag]], ...] = (
 )
 _TESTS, _ANY_IS_FAULT = 0x1C00, 0xE240
 
+IDENTITY = (
+    Question(
+        lambda _: _REQUEST,
+        re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d +\d{1,4}(?: +-?\d{1,9}(?:\.\d{1,9})?){29}[ \r\n]"),
+        lambda _: {},
+    ),
+)
+"""What it is read with: its newest line of data."""
+
 
 def driver(options: Mapping[str, Any]) -> MageeAe33:  # noqa: ARG001 - there are none
     """Build the driver from checked options."""
@@ -97,13 +107,13 @@ class MageeAe33:
 
     has_checksum = False
     channels = (
-        *(Channel(f"bc_{nm}nm", f"BC_{nm}nm", "ng/m3") for nm in _WAVELENGTHS),
+        *(Channel(f"bc_{nm}nm", f"BC_{nm}nm", "ng/m³") for nm in _WAVELENGTHS),
         Channel("sample_flow", "sample_flow", "mL/min"),
         Channel("tape_advances", "tape_advances", ""),
     )
 
     def __init__(self) -> None:
-        self._newest = ""
+        self.newest_result = ""
 
     def read(self, line: Line, address: int) -> Sequence[Sample]:  # noqa: ARG002 - the only one on its line
         """Ask for the newest line; nothing if it was given before."""
@@ -112,8 +122,8 @@ class MageeAe33:
         if not found:
             raise BadAnswer("not a line of data")
         _check_time(found[1])
-        is_new, self._newest = found[1] != self._newest, found[1]
-        return self._samples(found) if is_new else []
+        last, self.newest_result = self.newest_result, found[1]
+        return self._samples(found) if found[1] != last else []
 
     def _samples(self, found: re.Match[str]) -> list[Sample]:
         flags = _flags(int(found["status"]))

@@ -30,7 +30,8 @@ Evidence: built
 Source: BAM 1020 manual Rev W, 9.4 and 9.9 (menu, ESC commands), 7.2 (letters); its record as SadraAQMS shows it;
 SJVAir/BAM1022 (terminal, missing value); patricktokeeffe/rpi-ebam-plus (computer mode, header, which ran on a unit);
 ES-405 manual, 9.5.4 (sum). Not confirmed on hardware. Not found, so not covered: the codes of status and alarm,
-`RQ` (values of now), the custom query (QC), a BAM 1020 of the second generation.
+`RQ` (values of now), the custom query (QC), a BAM 1020 of the second generation. `stationd scan` asks for the header
+(`query`, `computer_mode`) and opens no menu, since that would stay open; so it finds no unit that has only a menu.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Key, MapOf, Table, Text
 from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit, UnitOf, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,12 +83,12 @@ _STATUS = ("status", "alarm")
 _COLUMN = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="its unit; must be that of the header"),
+    Key("unit", Unit(), doc="its unit; must be that of the header"),
 )
 OPTIONS = Table(
     Key("protocol", Choice(*PROTOCOLS), doc="how the record is asked for"),
     Key("parameter", Choice(*_NAMES), doc="what the inlet lets in"),
-    Key("unit", Choice("mg/m3", "ug/m3"), None, doc="of the concentration; default: ug/m3 for terminal, computer_mode"),
+    Key("unit", UnitOf("mg/m³", "µg/m³"), None, doc="of the concentration; default: µg/m³ for terminal, computer_mode"),
     Key("columns", MapOf(re.compile(r"[^,()\s][^,()]{0,30}"), "a column's name", _COLUMN), {}, doc="further columns"),
 )
 
@@ -101,8 +103,8 @@ _TITLE = re.compile(r"([^()]*?) *(?:\(([^()]*)\)|$)")
 _NUMBER = re.compile(r"[+-]?\d{0,6}(?:\.\d{1,6})?")
 _MISSING = 99999.0
 _UNITS = {
-    "c": "degC", "mm": "mmHg", "mmhg": "mmHg", "mps": "m/s", "kts": "kn", "lpm": "L/min", "l/m": "L/min", "v": "V",
-    "deg": "deg", "\xb5g/m3": "ug/m3", "m/s": "m/s",
+    "c": "°C", "mm": "mmHg", "mmhg": "mmHg", "mps": "m/s", "kts": "kn", "lpm": "L/min", "l/m": "L/min", "v": "V",
+    "deg": "deg",
 }  # fmt: skip
 _LIMIT = 16_384
 
@@ -122,7 +124,7 @@ def _asks(protocol: str) -> Question:
 
 
 IDENTITY = (_asks("computer_mode"), _asks("query"))
-"""The others have a menu, and whoever opens that must leave it again."""
+"""The others have a menu, which whoever opens it must leave again; how is not in the sources at hand."""
 
 
 def driver(options: dict[str, Any]) -> MetOne:
@@ -142,7 +144,7 @@ class MetOne:
         self.channels = (*self._measured.values(), *own)
         if len({channel.name for channel in self.channels}) != len(self.channels):
             raise ValueError("two channels have the same name; the names of columns must differ")
-        self._newest = ""
+        self.newest_result = ""
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Ask for the last record; nothing, if it was given already."""
@@ -152,11 +154,11 @@ class MetOne:
                 raise BadAnswer("noise before the prompt")
         header, record = self._asked(line)
         time = self._fields(record)[0]
-        if time == self._newest:
+        if time == self.newest_result:
             return []
         header = header or _found(_HEADER, line.ask(self._protocol.header, _complete(_HEADER)))[0]
         samples = self._samples(self._columns(header, record), _checked(time))
-        self._newest = time
+        self.newest_result = time
         return samples
 
     def plan(self, framer: str) -> list[Exchange]:
@@ -211,16 +213,16 @@ def _measured(options: dict[str, Any]) -> dict[str, Channel]:
     """Give the channels by the names of their columns in small letters."""
     protocol, parameter = options["protocol"], options["parameter"]
     name = _NAMES[parameter]
-    unit = options["unit"] or ("mg/m3" if protocol in _MILLIGRAMS else "ug/m3")
+    unit = options["unit"] or ("mg/m³" if protocol in _MILLIGRAMS else "µg/m³")
     concentration = Channel(name, parameter, unit)
     if protocol in _BAM_1020:
-        known = {"conc": concentration, "qtot": Channel("sample_volume", "sample_volume", "m3")}
+        known = {"conc": concentration, "qtot": Channel("sample_volume", "sample_volume", "m³")}
     else:
         known = {
             "conchr": concentration,
             "concrt": Channel(f"{name}_real_time", f"{parameter}_real_time", unit),
             "flow": Channel("sample_flow", "sample_flow", "L/min"),
-            "at": Channel("air_temperature", "air_temperature", "degC"),
+            "at": Channel("air_temperature", "air_temperature", "°C"),
         }
     return known | {column.strip().lower(): Channel(**said) for column, said in options["columns"].items()}
 
@@ -254,7 +256,7 @@ def _checked(time: str) -> str:
 
 
 def _unit(text: str) -> str:
-    return _UNITS.get(text.strip().lower(), text.strip())
+    return _UNITS.get(text.strip().lower()) or spelled(text.strip())
 
 
 def _letters(columns: dict[str, Column]) -> tuple[str, tuple[Flag, ...]]:

@@ -44,6 +44,7 @@ from drivers.errors import BadAnswer, NoAnswer
 from drivers.fields import NAME, Choice, Key, MapOf, Table, Text, duration
 from drivers.nmea_sentences import NAMED, SPEEDS, TRANSDUCERS, Found, gga, mwv, rmc, xdr, zda
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ _FROM = re.compile(rf"{'|'.join(NAMED)}|MWV speed|XDR [{''.join(TRANSDUCERS)}] [
 _CHANNEL = Table(
     Key("from", Text(_FROM, 'a source like "RMC utc", "MWV speed" or "XDR C 0"'), doc="sentence and what is meant"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), "", doc="the unit that the sentence must name"),
+    Key("unit", Unit(), "", doc="the unit that the sentence must name"),
 )
 OPTIONS = Table(
     Key("channels", MapOf(NAME, "a name", _CHANNEL), doc="what each channel is made from"),

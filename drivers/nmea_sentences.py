@@ -40,14 +40,14 @@ NAMED = {
 SPEEDS: Units = {"K": ("km/h",), "M": ("m/s",), "N": ("kn",), "S": ("mph",)}
 TRANSDUCERS: dict[str, Units] = {
     "A": {"D": ("deg",)},
-    "C": {"C": ("degC",), "F": ("degF",)},
+    "C": {"C": ("°C",), "F": ("°F",)},
     "G": {"": ("",), "P": ("%",)},
     "H": {"P": ("%",)},
     "P": {"B": ("bar",), "P": ("Pa",), "H": ("hPa",), "I": ("inHg",), "M": ("mmHg",)},
-    "R": {"M": ("mm/h", "hits/(cm2 h)"), "I": ("in/h", "hits/(in2 h)"), "H": ("hits/h",)},  # rain; hail
+    "R": {"M": ("mm/h", "hits/(cm² h)"), "I": ("in/h", "hits/(in² h)"), "H": ("hits/h",)},  # rain; hail
     "S": SPEEDS,
     "U": dict.fromkeys("VNFW", ("V",)),  # N, F, W: the voltage of a heater that is off, half or fully on
-    "V": {"M": ("mm", "hits/cm2"), "I": ("in", "hits/in2"), "H": ("hits",)},
+    "V": {"M": ("mm", "hits/cm²"), "I": ("in", "hits/in²"), "H": ("hits",)},
     "Z": {"S": ("s",), "s": ("s",)},
 }
 """Units that a letter may mean, by type of transducer (WXT530 manual, table 20)."""

@@ -4,8 +4,8 @@ r"""Nova Fitness SDS011, SDS018 and SDS021, talking unasked once a second or ask
             │     │     │     │  end
             │     │     │     sum of the six bytes before, lowest 8 bits
             │     │     id of the sensor
-            │     PM10, low byte first, in 0.1 ug/m3
-            PM2.5: 6 is 0.6 ug/m3
+            │     PM10, low byte first, in 0.1 µg/m³
+            PM2.5: 6 is 0.6 µg/m³
 
     > AA B4 04 00 00 00 00 00 00 00 00 00 00 00 00 FF FF 02 AB      give a reading; FF FF: whoever you are
                                                    id    sum
@@ -32,6 +32,7 @@ from drivers.checksum import sum8
 from drivers.driver import Exchange
 from drivers.errors import BadAnswer
 from drivers.fields import Choice, Key, Table, Text, duration
+from drivers.identity import Question
 from drivers.sample import Channel, Sample
 
 if TYPE_CHECKING:
@@ -47,6 +48,21 @@ _START, _END, _LENGTH = b"\xaa\xc0", 0xAB, 10
 _LIMIT = 512
 
 
+def _question(sensor: str) -> bytes:
+    asked = b"\x04" + bytes(12) + bytes.fromhex(sensor)
+    return b"\xaa\xb4" + asked + bytes([sum8(asked), _END])
+
+
+IDENTITY = (
+    Question(
+        lambda _: _question(_ANY),
+        re.compile(rb"\xaa\xc0.{4}(?P<id>..).\xab", re.DOTALL),
+        lambda found: {"mode": "query", "sensor": found["id"].hex().upper()},
+    ),
+)
+"""A reading, of whoever there is."""
+
+
 def driver(options: dict[str, Any]) -> Sds011:
     """Build the driver from checked options."""
     return Sds011(options)
@@ -56,14 +72,13 @@ class Sds011:
     """One sensor."""
 
     has_checksum = True
-    channels = (Channel("pm25", "PM2.5", "ug/m3"), Channel("pm10", "PM10", "ug/m3"))
+    channels = (Channel("pm25", "PM2.5", "µg/m³"), Channel("pm10", "PM10", "µg/m³"))
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._id = options["sensor"]
         self.patience_s = options["patience"]
         self.unsolicited = options["mode"] == "active"
-        asked = b"\x04" + bytes(12) + bytes.fromhex(self._id)
-        self._question = b"\xaa\xb4" + asked + bytes([sum8(asked), _END])
+        self._question = _question(self._id)
 
     def read(self, line: Line, address: int) -> list[Sample]:
         """Wait for the next frame, or ask for one."""

@@ -18,7 +18,7 @@ with all of them but 3; the others where it is about them. Channel 22 is the mod
 calibration and 5 offset are `calibration`, any other is `maintenance`. `status` publishes bits 0 to 7 as one number.
 What is not fitted (weather station, IADS) comes as NaN or is in error for good: leave it out of `channels`.
 
-PM values are averages over the time set in the unit (900 s as delivered), in mg/m3.
+PM values are averages over the time set in the unit (900 s as delivered), in mg/m³.
 
 Evidence: manual
 Source: Palas TCP/IP ASCII protocol for Fidas/Promo/UF-CPC, 10/2021 (frames, numbers, units); mkndaq (UDP form, names
@@ -57,20 +57,20 @@ class Item(NamedTuple):
 _COUNTING = 0b0111_0111  # all but the weather station, and the mode, which has flags of its own
 _WEATHER, _FLOW, _COINCIDENCE, _PUMPS, _IADS, _RAW, _LED = 8, 1, 2, 4, 16, 32, 64
 ITEMS = (
-    Item("particle_number", "particle_number", "1/cm3", 60, _COUNTING),
-    Item("pm1", "PM1", "mg/m3", 61, _COUNTING),
-    Item("pm25", "PM2.5", "mg/m3", 62, _COUNTING),
-    Item("pm4", "PM4", "mg/m3", 63, _COUNTING),
-    Item("pm10", "PM10", "mg/m3", 64, _COUNTING),
-    Item("tsp", "TSP", "mg/m3", 65, _COUNTING),
+    Item("particle_number", "particle_number", "1/cm³", 60, _COUNTING),
+    Item("pm1", "PM1", "mg/m³", 61, _COUNTING),
+    Item("pm25", "PM2.5", "mg/m³", 62, _COUNTING),
+    Item("pm4", "PM4", "mg/m³", 63, _COUNTING),
+    Item("pm10", "PM10", "mg/m³", 64, _COUNTING),
+    Item("tsp", "TSP", "mg/m³", 65, _COUNTING),
     Item("velocity", "velocity", "m/s", 20, _FLOW),
     Item("coincidence", "coincidence", "%", 21, _COINCIDENCE),
     Item("pump_output", "pump_output", "%", 23, _PUMPS),
-    Item("iads_temperature", "iads_temperature", "degC", 24, _IADS),
+    Item("iads_temperature", "iads_temperature", "°C", 24, _IADS),
     Item("raw_channel_deviation", "raw_channel_deviation", "", 25, _RAW),
-    Item("led_temperature", "led_temperature", "degC", 26, _LED),
+    Item("led_temperature", "led_temperature", "°C", 26, _LED),
     Item("sample_flow", "sample_flow", "L/min", 27, _FLOW),
-    Item("air_temperature", "air_temperature", "degC", 40, _WEATHER),
+    Item("air_temperature", "air_temperature", "°C", 40, _WEATHER),
     Item("relative_humidity", "relative_humidity", "%", 41, _WEATHER),
     Item("wind_speed", "wind_speed", "km/h", 42, _WEATHER),
     Item("wind_direction", "wind_direction", "deg", 43, _WEATHER),

@@ -58,15 +58,15 @@ def _count(size: str) -> Channel:
 
 
 _MASS = (
-    Channel("pm1_factory", "PM1_factory", "ug/m3"),
-    Channel("pm25_factory", "PM2.5_factory", "ug/m3"),
-    Channel("pm10_factory", "PM10_factory", "ug/m3"),
-    Channel("pm1", "PM1", "ug/m3"),
-    Channel("pm25", "PM2.5", "ug/m3"),
-    Channel("pm10", "PM10", "ug/m3"),
+    Channel("pm1_factory", "PM1_factory", "µg/m³"),
+    Channel("pm25_factory", "PM2.5_factory", "µg/m³"),
+    Channel("pm10_factory", "PM10_factory", "µg/m³"),
+    Channel("pm1", "PM1", "µg/m³"),
+    Channel("pm25", "PM2.5", "µg/m³"),
+    Channel("pm10", "PM10", "µg/m³"),
 )
 _COUNTS = tuple(map(_count, ("0.3", "0.5", "1", "2.5", "5", "10")))
-_AIR = (Channel("air_temperature", "air_temperature", "degC"), Channel("relative_humidity", "relative_humidity", "%"))
+_AIR = (Channel("air_temperature", "air_temperature", "°C"), Channel("relative_humidity", "relative_humidity", "%"))
 MODELS = {
     "pmsx003": Model(">12H2x", (*_MASS, *_COUNTS)),
     "pms3003": Model(">6H6x", _MASS, takes_commands=False),
@@ -125,7 +125,7 @@ class Plantower:
         del framer
         if self.unsolicited:
             return [Exchange("listen", 0, self._length)]
-        passive = Exchange("BE PASSIVE", len(_BE_PASSIVE), len(_IS_PASSIVE))
+        passive = Exchange("BE PASSIVE", len(_BE_PASSIVE), len(_IS_PASSIVE), is_order=True)
         return [passive, Exchange("read", len(_READ), self._length)]
 
     def _samples(self, frame: bytes) -> list[Sample]:

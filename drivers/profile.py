@@ -30,6 +30,7 @@ from drivers.profile_entries import ADDRESSES, Entries
 from drivers.profile_start import start
 from drivers.registers import ProfileDriver
 from drivers.sample import Flag
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,7 @@ _START = Table(
 )
 _CHANNEL = Table(
     Key("parameter", fields.Text(re.compile(r".{1,64}"), "a name"), doc='quantity measured, like "SO2"'),
-    Key("unit", fields.Text(), doc='unit of the value, like "ppb"; "" if it has none'),
+    Key("unit", Unit(), doc='unit of the value, like "ppb"; "" if it has none'),
     *_PLACE,
     Key("format", fields.Choice(*FORMATS), "", doc="how the value is written; coils and inputs need none"),
     _LENGTH,

@@ -43,7 +43,7 @@ class ProfileDriver:
         self._decoders: dict[Block, tuple[list[int], Callable[[bytes], list[Any]]]] = {}
         self._start, self._starter = profile.start, Starter(profile.start)
         self._time = self._names.index(profile.result_time) if profile.result_time else None
-        self._newest: Any = UNREAD
+        self.newest_result = ""
 
     def read(self, line: Line, address: int) -> Sequence[Sample]:
         """Ask once; Refused is raised only if every request was refused."""
@@ -93,8 +93,8 @@ class ProfileDriver:
             return True
         if row[self._time] is UNREAD:
             raise Refused("the time of the result was refused")
-        last, self._newest = self._newest, row[self._time]
-        return bool(self._newest != last)
+        last, self.newest_result = self.newest_result, repr(row[self._time])
+        return self.newest_result != last
 
     def _row(self, answers: Mapping[Block, bytes]) -> list[Any]:
         """Give what stands in each place, those of the channels first."""

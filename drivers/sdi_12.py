@@ -53,14 +53,16 @@ from drivers.fields import NAME, Choice, Key, ListOf, Number, Table, Text, durat
 from drivers.identity import Question
 from drivers.line import until
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit
 
 if TYPE_CHECKING:
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
 
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), "", doc="the unit that the sensor is set to"),
+    Key("unit", Unit(), "", doc="the unit that the sensor is set to"),
     Key("missing", ListOf(Number()), [], doc="values that mean there is none"),
     Key("good", ListOf(Number()), [], doc="this is the sensor's status: its good values"),
 )
@@ -133,7 +135,7 @@ class Sdi12:
             return [*known, Exchange("values", 5, _LONGEST)]
         return [
             *known,
-            Exchange("MEASURE", 5, 12),
+            Exchange("MEASURE", 5, 12, is_order=True),
             *(Exchange(f"D{n}", 4, _LONGEST) for n in range(1 + self._most // 4)),
         ]
 

@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
 OPTIONS = Table()
 CHANNELS = (
-    Channel("pm1", "PM1", "ug/m3"),
-    Channel("pm25", "PM2.5", "ug/m3"),
-    Channel("pm4", "PM4", "ug/m3"),
-    Channel("pm10", "PM10", "ug/m3"),
-    *(Channel(name, name, "1/cm3") for name in (f"particles_to_{size}um" for size in ("0.5", "1", "2.5", "4", "10"))),
-    Channel("typical_size", "typical_size", "um"),
+    Channel("pm1", "PM1", "µg/m³"),
+    Channel("pm25", "PM2.5", "µg/m³"),
+    Channel("pm4", "PM4", "µg/m³"),
+    Channel("pm10", "PM10", "µg/m³"),
+    *(Channel(name, name, "1/cm³") for name in (f"particles_to_{size}um" for size in ("0.5", "1", "2.5", "4", "10"))),
+    Channel("typical_size", "typical_size", "µm"),
 )
 _END, _STUFF = 0x7E, 0x7D
 _STUFFED = {0x5E: 0x7E, 0x5D: 0x7D, 0x31: 0x11, 0x33: 0x13}
@@ -115,7 +115,7 @@ class Sps30:
     def plan(self, framer: str) -> list[Exchange]:
         """One question, and what starts an idle sensor; at worst every byte of an answer is stuffed."""
         del framer
-        start = Exchange("at start: MEASURE", len(_frame(_START, _MEASURE)), 2 + 2 * 5, is_once=True)
+        start = Exchange("at start: MEASURE", len(_frame(_START, _MEASURE)), 2 + 2 * 5, is_once=True, is_order=True)
         return [start, Exchange("read", len(_frame(_READ, b"")), 2 + 2 * (5 + _FLOATS.size))]
 
 

@@ -27,7 +27,10 @@ class Start(NamedTuple):
 
     def plan(self, framer: str) -> list[Exchange]:
         """Name the commands as `stationd check` shows them."""
-        return [Exchange(_named(command), *frame_sizes(framer, command), is_once=True) for command in self.commands]
+        return [
+            Exchange(_named(command), *frame_sizes(framer, command), is_once=True, is_order=True)
+            for command in self.commands
+        ]
 
 
 class Starter:

@@ -41,17 +41,19 @@ from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Key, ListOf, MapOf, Table, Text
 from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
+from drivers.units import Unit, UnitOf
 
 if TYPE_CHECKING:
-    from drivers.line import Complete, Line
+    from drivers.complete import Complete
+    from drivers.line import Line
 
 GASES = {"SO2": ("SO2",), "CO": ("CO",), "O3": ("O3",), "NOx": ("NO", "NO2", "NOX")}
 UNITS = {
     "PPB": ("ppb",),
     "PPM": ("ppm",),
-    "UGM": ("ug/m3",),
-    "MGM": ("mg/m3",),
-    "C": ("degC", "°C"),
+    "UGM": ("µg/m³",),
+    "MGM": ("mg/m³",),
+    "C": ("°C",),
     "MV": ("mV",),
     "IN-HG-A": ("inHg",),
     "CC/M": ("mL/min", "cc/min"),
@@ -62,13 +64,13 @@ UNITS = {
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit that the instrument gives it in"),
+    Key("unit", Unit(), doc="the unit that the instrument gives it in"),
     Key("label", Text(), "", doc="what stands before = in the answer, if not the name asked for"),
     Key("ask", Choice("T", "V"), "T", doc="T: a test value; V: a variable"),
 )
 OPTIONS = Table(
     Key("gas", Choice(*GASES), "", doc="which analyzer; its concentrations are the channels if there are no others"),
-    Key("unit", Choice("ppb", "ppm", "ug/m3", "mg/m3"), "", doc="unit of the concentrations; ppb, for CO ppm"),
+    Key("unit", UnitOf("ppb", "ppm", "µg/m³", "mg/m³"), "", doc="unit of the concentrations; ppb, for CO ppm"),
     Key("channels", MapOf(re.compile(r"[A-Z0-9_/]{1,24}"), "a name in capitals", _CHANNEL), {}, doc="what to ask for"),
     Key("warnings", Choice("list", "none"), "list", doc="none: do not ask for them"),
     Key("harmless", ListOf(Text()), ("SYSTEM RESET", "CONC ALARM"), doc="beginnings of warnings that flag nothing"),

@@ -31,6 +31,7 @@ from drivers.text_profile_driver import Answer, Measured, Status, TextDriver
 from drivers.text_profile_entries import Entries
 from drivers.text_profile_frame import INCLUDES
 from drivers.text_profile_words import FORMATS, PLAIN, REQUEST, SUMS, WITH_ADDRESS
+from drivers.units import Unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ _STATUS = Table(
 )
 _CHANNEL = Table(
     Key("parameter", fields.Text(re.compile(r".{1,64}"), "a name"), doc='quantity measured, like "SO2"'),
-    Key("unit", fields.Text(), doc='unit of the value, like "ppb"; "" if it has none'),
+    Key("unit", Unit(), doc='unit of the value, like "ppb"; "" if it has none'),
     Key("answer", _NAMED, "", doc="the answer that it stands in, where there are several"),
     Key("field", _FIELD, doc="number of the field, or its key or column"),
     Key("format", fields.Choice("decimal", "hex", "text"), "decimal", doc="how it is written"),

@@ -18,7 +18,7 @@ from drivers.trace import written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drivers.line import Complete
+    from drivers.complete import Complete
 
 INCLUDES = {"neither": (False, False), "start": (True, False), "mark": (False, True), "both": (True, True)}
 _DECIMAL = re.compile(rb"[0-9]{1,5}")

@@ -73,6 +73,7 @@ from drivers.thermo_models import (
     Item,
     knows_bits,
 )
+from drivers.units import Unit, UnitOf, spelled
 
 if TYPE_CHECKING:
     from drivers.line import Line
@@ -85,7 +86,7 @@ _FLAGS_CHANNEL = Channel("flags", "status_word", "")
 _CHANNEL = Table(
     Key("name", Text(NAME, "a name"), doc="name of the channel"),
     Key("parameter", Text(), doc="the quantity measured"),
-    Key("unit", Text(), doc="the unit that the instrument gives it in"),
+    Key("unit", Unit(), doc="the unit that the instrument gives it in"),
 )
 
 OPTIONS = Table(
@@ -109,7 +110,7 @@ OPTIONS = Table(
     Key("checksum", Choice("required", "none"), "none", doc="required after `set format 01` on the instrument"),
     Key("prefix", Choice("address", "none"), "address", doc="the byte 128 + address before each command"),
     Key("wake", Choice("none", "flags"), "none", doc="flags: ask for them first, answered or not"),
-    Key("unit", Choice(*GAS_UNITS), "", doc="the instrument's gas unit; ppb, for CO ppm, for PM mg/m3"),
+    Key("unit", UnitOf(*GAS_UNITS), "", doc="the instrument's gas unit; ppb, for CO ppm, for PM mg/m³"),
 )
 
 _VALUE = re.compile(
@@ -294,7 +295,7 @@ def _value(item: Item, channel: Channel, text: str) -> float:
     if not found:
         raise BadAnswer(f"no number after {item.command!r}: {text[:30]!r}")
     said = found[2] or ""
-    unit = UNITS.get(said.lower(), said)
+    unit = UNITS.get(said.lower()) or spelled(said)
     is_known = unit in {*UNITS.values(), *GAS_UNITS} or item.unit == CONCENTRATION
     if unit != channel.unit and unit and is_known:
         raise BadAnswer(f"{item.command} comes in {unit}, the unit set is {channel.unit}")

@@ -32,16 +32,15 @@ HEXADECIMAL = ("int a", "int b")
 """Words whose numbers are hexadecimal, without a mark."""
 UNITS = {
     "mm hg": "mmHg",
-    "deg c": "degC",
-    "degc": "degC",
+    "deg c": "°C",
+    "degc": "°C",
     "l/m": "L/min",
     "l/min": "L/min",
     "lpm": "L/min",
     "hz": "Hz",
-    "\u00b5g/m3": "ug/m3",
 }
-"""How instruments write units."""
-GAS_UNITS = ("ppb", "ppm", "ug/m3", "mg/m3")
+"""How instruments write units, where that is more than another spelling."""
+GAS_UNITS = ("ppb", "ppm", "µg/m³", "mg/m³")
 SERVICE_MODE = 0x2000_0000
 
 
@@ -51,9 +50,9 @@ def _ozone(bench: int, ozonator: int) -> tuple[Item, ...]:
         Item("o3", "O3", CONCENTRATION, ("o3",), "o3", 0xFFFF & ~ozonator),
         Item("cell_a_intensity", "cell_a_intensity", "Hz", ("cellai", "cella", "int a"), "cell a int", 0x3000),
         Item("cell_b_intensity", "cell_b_intensity", "Hz", ("cellbi", "int b"), "cell b int", 0xC000),
-        Item("bench_temperature", "bench_temperature", "degC", ("bncht", "bencht"), "bench temp", bench),
-        Item("lamp_temperature", "lamp_temperature", "degC", ("lmpt", "lampt"), "lamp temp", 0x000C),
-        Item("ozonator_lamp_temperature", "ozonator_lamp_temperature", "degC", ("o3lt", "ozlampt"), "", ozonator),
+        Item("bench_temperature", "bench_temperature", "°C", ("bncht", "bencht"), "bench temp", bench),
+        Item("lamp_temperature", "lamp_temperature", "°C", ("lmpt", "lampt"), "lamp temp", 0x000C),
+        Item("ozonator_lamp_temperature", "ozonator_lamp_temperature", "°C", ("o3lt", "ozlampt"), "", ozonator),
         Item("flow_a", "flow_a", "L/min", ("flowa",), "flow a", 0x0300),
         Item("flow_b", "flow_b", "L/min", ("flowb",), "flow b", 0x0C00),
         Item("pressure", "pressure", "mmHg", ("pres",), "pres", 0x00C0),
@@ -70,8 +69,8 @@ _NOX = (
 _SO2 = (Item("so2", "SO2", CONCENTRATION, ("so2",), "so2"),)
 _CO = (
     Item("co", "CO", CONCENTRATION, ("co",), "co"),
-    Item("internal_temperature", "internal_temperature", "degC", ("intt",), ""),
-    Item("chamber_temperature", "chamber_temperature", "degC", ("cht",), ""),
+    Item("internal_temperature", "internal_temperature", "°C", ("intt",), ""),
+    Item("chamber_temperature", "chamber_temperature", "°C", ("cht",), ""),
     Item("pressure", "pressure", "mmHg", ("pres",), "pres"),
     Item("sample_flow", "sample_flow", "L/min", ("smplfl", "smpfl"), ""),
     Item("bias_voltage", "bias_voltage", "V", ("biasv",), ""),
@@ -79,7 +78,7 @@ _CO = (
 )
 _PM = (
     Item("pm", "PM", CONCENTRATION, ("pm",), "pm", records=(EREC,)),
-    Item("nephelometer", "PM_nephelometer", "ug/m3", (), "neph", records=()),
+    Item("nephelometer", "PM_nephelometer", "µg/m³", (), "neph", records=()),
 )
 MODELS: dict[str, tuple[Item, ...]] = {
     **dict.fromkeys(("42i", "42c"), _NOX),
@@ -89,7 +88,7 @@ MODELS: dict[str, tuple[Item, ...]] = {
     "49c-ps": _O3_PRIMARY_STANDARD,
     **dict.fromkeys(("5014i", "5030i"), _PM),
 }
-DEFAULT_UNIT = {"48i": "ppm", "48c": "ppm", "5014i": "mg/m3", "5030i": "mg/m3"}
+DEFAULT_UNIT = {"48i": "ppm", "48c": "ppm", "5014i": "mg/m³", "5030i": "mg/m³"}
 
 
 def knows_bits(model: str) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drivers.errors import BadAnswer
 from drivers.thermo_models import GAS_UNITS, HEXADECIMAL
+from drivers.units import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,8 @@ def by_names(text: str) -> Record:
         if word.lower() == "flags":
             record = record._replace(flags=_hexadecimal(next(words, "")))
         elif not _VALUE.fullmatch(word):
-            if word in GAS_UNITS and last and not name:
-                record.units[last] = word
+            if spelled(word) in GAS_UNITS and last and not name:
+                record.units[last] = spelled(word)
             else:
                 name.append(word.lower())
         elif name:

@@ -190,7 +190,7 @@ class Simulation:
         if self.clock.elapsed_s < self._end_s:
             raise Empty
 
-    def _append(self, record):
+    def _append(self, record, notes=None):
         shape = record.shape.encode().split(SEPARATOR.encode())
         whole = joined(shape, record.body) if record.shape else record.body
         t = record.moment.elapsed_ms / 1000 - self.begin_s

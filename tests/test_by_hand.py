@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from daemons import COMMAND, Daemon
-from instrument_peers import PtyInstrument, TcpInstrument
+from instrument_peers import PtyInstrument, TcpInstrument, framed, unframed
 from waiting import until
 
 from agent.cli import main
@@ -136,6 +136,54 @@ def test_the_file_counts_as_it_is_now_and_a_mistake_in_it_is_told(station):
     assert "u61" in result.stdout
 
 
+STARTED = """\
+# Invented: it must be told to measure.
+table = "holding"
+[start]
+steps = [{ function = 6, register = 1, values = [1] }]
+[channels]
+a = { parameter = "none", unit = "", register = 7, format = "u16" }
+"""
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_poll_of_an_instrument_whose_file_is_new_only_reads_and_says_so(station, instrument, is_running):
+    """With --start it is told what it must be told first."""
+    usual, written = instrument.script, []
+
+    def script(request):
+        unit, pdu, transaction = unframed("tcp", request)
+        if pdu[0] != 6:
+            return usual(request)
+        written.append(pdu)
+        return [(0, framed("tcp", unit, pdu, transaction))]
+
+    instrument.script = script
+    daemon = station()
+    (daemon.folder / "profiles/sonde.toml").write_text(STARTED)
+    if is_running:
+        daemon.start()
+    daemon.instrument("sonde", 'driver = "sonde"\nline = "rack"\naddress = 3\ninterval = "1s"\n')
+    shown = daemon.command("poll", "sonde").stdout
+    assert "= a 7 ok" in shown
+    assert "# not sent, for a poll by hand only reads: at start: WRITE holding 1; --start sends it" in shown
+    assert written == []
+    assert "does not play as it was: not sent, for a poll" in daemon.command("record", "sonde").stdout
+    assert written == []
+    shown = daemon.command("poll", "sonde", "--start").stdout
+    assert "# tells the instrument, if it must: at start: WRITE holding 1" in shown
+    assert len(written) == 1
+    assert "= a 7 ok" in daemon.command("record", "sonde", "--start").stdout
+    assert len(written) == 2
+
+
+def test_what_the_station_polls_is_not_started_by_hand(station):
+    daemon = station().start()
+    result = daemon.command("poll", "rack", "--start")
+    assert result.returncode == 1
+    assert "the station polls rack, and has told it what it needs" in result.stdout
+
+
 def test_where_the_daemon_polls_nothing_the_line_is_opened_directly(station, instrument, tmp_path):
     daemon = station().start()
     other = TcpInstrument("tcp")
@@ -226,7 +274,7 @@ def test_a_result_that_a_poll_by_hand_saw_is_still_new_to_the_station(monkeypatc
         open_line(config.lines["dust"]),
         config.lines["dust"],
         list(config.instruments.values()),
-        stored.append,
+        lambda *record: stored.append(record),
         types.SimpleNamespace(is_trusted=True),
         Say(),
     )

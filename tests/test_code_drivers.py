@@ -35,7 +35,7 @@ def test_the_gas_unit_of_an_analyzer_is_its_makers_unless_set(model, unit):
     """Thermo ships CO in ppm and the rest in ppb."""
     assert registry.load("thermo_c_link", {"model": model}).channels[0].unit == unit
     chosen = registry.load("thermo_c_link", {"model": model, "unit": "mg/m3"})
-    assert chosen.channels[0].unit == "mg/m3"
+    assert chosen.channels[0].unit == "mg/m³"
     assert chosen.channels[-1].unit == ""
 
 

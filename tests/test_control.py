@@ -22,8 +22,8 @@ from waiting import until
 from agent import control
 from agent.commands import NotValid
 from agent.control import CLIENTS_MOST
-from agent.control_answers import reads_only
 from agent.control_requests import REQUEST_BYTES, REQUESTS, parse
+from agent.only_reads import reads_only
 from agent.spool_lock import address
 from drivers.errors import Refused
 
@@ -149,7 +149,7 @@ WRONG = [
     (b"\xff\xfe", "is not JSON"),
     (b"[" * 4000, "is not JSON"),
     (b"[]", "expected an object"),
-    (b"{}", "do: allowed: poll, try, read"),
+    (b"{}", "do: allowed: poll, try, identify, read"),
     (b'{"do": ["poll"]}', "do: allowed"),
     (b'{"do": "pol"}', "did you mean poll?"),
     (b'{"do": "poll"}', "instrument: is missing"),

@@ -27,7 +27,7 @@ def read(options, *sentences):
         ("RMC speed", "m/s", '"kn"'),
         ("MWV speed", "kt", '"km/h", "m/s", "kn", "mph"'),
         ("XDR P 0", "mbar", '"bar", "Pa", "hPa", "inHg", "mmHg"'),
-        ("XDR C 0", "", '"degC", "degF"'),
+        ("XDR C 0", "", '"°C", "°F"'),
     ],
 )
 def test_a_unit_that_no_sentence_can_have_is_refused(source, unit, allowed):

@@ -381,7 +381,7 @@ def test_on_a_pty_at_9600_baud_one_dead_instrument_of_ten_costs_the_others_littl
     timing = Timing(0.3, SETTINGS.silence_s)
     line = Line("rs485", SerialPort(str(peer.link)), framer="rtu", timing=timing)
     trusted = type("Trusted", (), {"is_trusted": True})()
-    poller = Poller(line, SETTINGS, settings, records.append, trusted, Say())
+    poller = Poller(line, SETTINGS, settings, lambda record, _: records.append(record), trusted, Say())
     thread = threading.Thread(target=poller.run)
     thread.start()
     good = {f'"instrument":"i{n}"' for n in range(1, 11)}

@@ -1,14 +1,18 @@
 """stationd scan: what is found on real ptys and TCP ports, what is sent for it, and what is never done."""
 
 import io
+import json
 import os
 import pty
 import re
 import signal
+import socketserver
 import subprocess
 import termios
+import threading
 import tomllib
 from importlib import import_module
+from typing import ClassVar
 
 import played
 import pytest
@@ -153,7 +157,7 @@ def test_bytes_that_are_no_answer_are_told(talker, scan):
 
 
 def test_a_modbus_tcp_instrument_that_answers_at_every_address_is_one(scan):
-    instrument = TcpInstrument("tcp", lambda request: good("tcp")(request) if request[2:4] == b"\0\0" else [])
+    instrument = TcpInstrument("tcp", lambda request: good("tcp")(request) if request[2:6] == b"\0\0\0\6" else [])
     try:
         status, text = scan(f"tcp:127.0.0.1:{instrument.port}", "--addresses", "1-5", *FAST)
     finally:
@@ -275,10 +279,14 @@ def test_who_has_no_address_is_asked_once():
 ANSWERED = {
     "ak": b"\x02_AKON 0 12.3 45.6 3600\x03",
     "bayern_hessen": b"\x02MD02 001 +2099+01 00 00 097 000000 002 -1500-02 82 00 097 000000\x0306",
+    "davis_vantage": b"\n\r\n\rOK\n\rApr 24 2002\n\r",
     "ecotech_advanced": bytes.fromhex("02 00 01 03 05 32 3F 80 00 00 89 04"),
     "envea_mode4": b"\x06\x02AC3204M0000007218000203610001314245\x03",
+    "gill_windsonic": polar(b"Q,,000.04,N,00,"),
     "lufft_umb": bytes.fromhex("01 10 01 F0 01 70 0A 02 23 10 00 64 00 16 00 00 B4 41 03 C6 22 04"),
+    "magee_ae33": played.load(played.files("magee_ae33")[0]).polls[0].entries[1].data,
     "met_one": b"Time,Conc(mg/m3),Qtot(m3),WS(MPS)\r\n",
+    "nova_sds011": bytes.fromhex("aac00600060058d93dab"),
     "palas_fidas": b"<sendVal 60=1373.361084>7C",
     "sdi_12": b"013GillInst2487  B06\r\n",
     "sensirion_shdlc": bytes.fromhex("7E 00 03 00 00 FC 7E"),
@@ -312,6 +320,33 @@ def test_no_question_is_known_as_an_answer():
     for asked in questions.questions(None):
         for other in questions.questions(None):
             assert not other.question.answer.search(asked.question.request(asked.address))
+
+
+def test_a_line_is_asked_before_what_leaves_half_a_line():
+    """An analyzer that waits for the end of a line would take both for one wrong command."""
+    ends = [asked.question.request(asked.address)[-1:] in {b"\r", b"\n"} for asked in questions.questions(None)]
+    assert ends == sorted(ends, reverse=True)
+    assert True in ends
+    assert False in ends
+
+
+def test_a_polled_anemometer_is_found_and_left_as_it_was(talker, scan, tmp_path):
+    """What ends the polling is sent behind it, as the manual wants it."""
+    instrument = talker(lambda request: polar(b"Q,229,002.74,N,00,") if request == b"?Q" else b"")
+    text = scan(None, "--bauds", "9600", "--addresses", "1", "--quick", *FAST)[1]
+    assert "gill_windsonic at address 1 answered" in text
+    assert instrument.asked[instrument.asked.index(b"?Q") :][:3] == [b"?Q", b"?Q", b"!"]
+    (one,) = pasted(text, tmp_path / "site", str(tmp_path / "port")).instruments.values()
+    assert not one.driver.unsolicited
+    assert one.driver.channels[1].unit == "kn"
+
+
+def test_a_weather_console_is_found_by_the_date_of_its_firmware(talker, scan, tmp_path):
+    talker(lambda request: b"\n\r\n\rOK\n\rApr 24 2002\n\r" if request == b"\nVER\n" else b"")
+    text = scan(None, "--bauds", "9600", "--addresses", "1", "--quick", *FAST)[1]
+    assert "davis_vantage at address 1 answered" in text
+    (missing,) = pasted(text, tmp_path / "site", str(tmp_path / "port")).problems
+    assert missing.key == "options.rain_tip"  # which no console says
 
 
 def test_a_tcp_port_of_its_own_is_asked(scan):
@@ -366,6 +401,84 @@ def test_a_line_that_the_daemon_holds_is_asked_through_it(tmp_path, capsys):
     assert status == 0
     assert "stationd holds it" in text
     assert "a Modbus instrument at address 7" in text
+
+
+def test_other_protocols_are_asked_through_the_daemon_between_its_polls(talker, tmp_path, monkeypatch, capsys):
+    """A Gasera and a DustTrak, both on the pair that the daemon polls with Modbus, which goes on meanwhile."""
+    entries = played.load(played.files("tsi_dusttrak_drx")[0]).polls[0].entries
+    text = {asked.data: answer.data for asked, answer in zip(entries[::2], entries[1::2], strict=True)}
+    text |= {
+        b"\x02 ASTS K0 \x03": b"\x02 ASTS 0 5\x03",
+        b"\x02 ACON K0 \x03": b"\x02 ACON 0 1511865967 74-82-8 0.919\x03",
+    }
+    modbus = rtu(1, {3: {}})
+    instrument = talker(lambda request: text.get(request) or modbus(request))
+    daemon = Daemon(tmp_path, 1, {"pair": f'serial = "{tmp_path}/port"\nframer = "rtu"\ntimeout = "200ms"'})
+    daemon.instrument("pair", 'driver = "peer"\nline = "pair"\ninterval = "2s"\n')
+    monkeypatch.setattr(questions, "CODE_DRIVERS", ("ak", "teledyne_ascii"))
+    names = registry.names
+    monkeypatch.setattr(registry, "names", lambda site=None: [one for one in names(site) if one.startswith("tsi_")])
+    daemon.start()
+    try:
+        until(lambda: daemon.stored()[0] > 1)
+        words = ["--addresses", "49", "--timeout", "200ms", "--quick"]
+        assert main(["--config", str(daemon.folder), "scan", "pair", *words]) == 0
+        shown = capsys.readouterr().out
+        records = [json.loads(line) for line in daemon.command("spool", "show").stdout.splitlines()]
+    finally:
+        daemon.close()
+    assert re.search(r"FOUND .*: ak at address 1 answered: .*ASTS 0 5", shown)
+    assert "tsi_dusttrak_drx reads it at address 49" in shown
+    assert 'protocol = "gasera"' in shown
+    assert "74-82-8" in shown
+    assert b"T LIST\r" in instrument.asked
+    assert not [record for record in records if record.get("error")]
+
+
+def test_where_an_instrument_of_the_daemon_talks_unasked_nothing_is_asked(talker, tmp_path, capsys):
+    instrument = talker(stream=STREAMS["gill_windsonic"])
+    daemon = Daemon(tmp_path, 1, {"mast": f'serial = "{tmp_path}/port"\nframer = "none"'})
+    daemon.instrument("mast", 'driver = "gill_windsonic"\nline = "mast"\ninterval = "1s"\n')
+    daemon.start()
+    try:
+        assert main(["--config", str(daemon.folder), "scan", "mast"]) == 1
+    finally:
+        daemon.close()
+    assert "what talks on it unasked (mast) would be garbled" in capsys.readouterr().out
+    assert instrument.asked == []
+
+
+class Touchy(socketserver.BaseRequestHandler):
+    """A Modbus server that hangs up when it is asked anything else."""
+
+    hung_up: ClassVar[list[bytes]] = []
+
+    def handle(self):
+        answer = rtu(1, {3: {}})
+        while request := self.request.recv(4096):
+            if not (answered := answer(request)):
+                self.hung_up.append(request)
+                return
+            self.request.sendall(answered)
+
+
+def test_who_hangs_up_at_a_question_through_the_daemon_is_asked_no_more(tmp_path, capsys):
+    """Each time the daemon would lose its connection for longer."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Touchy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f'tcp = "127.0.0.1:{server.server_address[1]}"\nframer = "rtu"'
+        daemon = Daemon(tmp_path, 1, {"rack": where})
+        daemon.instrument("rack", 'driver = "peer"\nline = "rack"\ninterval = "1s"\n')
+        daemon.start()
+        try:
+            until(lambda: daemon.stored()[0] > 1)
+            main(["--config", str(daemon.folder), "scan", "rack", "--addresses", "1", "--timeout", "50ms", "--quick"])
+        finally:
+            daemon.close()
+            server.shutdown()
+    assert len(Touchy.hung_up) == 1
+    shown = capsys.readouterr().out
+    assert "no more of them are put" in shown
 
 
 # ---- how it behaves

@@ -61,8 +61,8 @@ def test_what_is_no_value_in_the_configured_unit_is_a_bad_answer(text):
         answer(text)
 
 
-def test_a_unit_may_be_written_as_in_the_profiles():
-    """Degrees have two spellings among our files."""
+def test_a_unit_may_be_written_as_keyboards_allow():
+    """Degrees have two spellings on keyboards."""
     for unit in ("degC", "°C"):
         channels = {"SO2": {"name": "pmt", "parameter": "pmt_temperature", "unit": unit, "label": "PMT TEMP"}}
         assert answer("PMT TEMP=7.0 C", {"channels": channels})[0].value == 7

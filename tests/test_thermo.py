@@ -153,7 +153,7 @@ def test_alarm_bits_flag_what_they_are_about(model, word, flagged):
 
 def test_channels_of_ones_own_keep_the_alarms_of_their_word():
     """A bench that is called otherwise is still the bench."""
-    own = {"bncht": {"name": "oven", "parameter": "bench_temperature", "unit": "degC"}}
+    own = {"bncht": {"name": "oven", "parameter": "bench_temperature", "unit": "°C"}}
     [samples] = play(conversation(("lrec", "lrec\\n13:00 08-12-05 flags 1 bncht 30.1")), ALONE | {"channels": own})
     assert samples[0] == ("oven", 30.1, (Flag.FAULT,))
 

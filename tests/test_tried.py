@@ -10,9 +10,12 @@ from types import SimpleNamespace
 import played
 import pytest
 
-from agent.control_answers import Answers, Asker, sends_only
-from drivers import plantower, registry, sensirion_shdlc, thermo_c_link
+from agent.control_answers import TIMEOUT_MOST_S, Answers, Asker
+from agent.only_reads import by_hand, sends_only
+from agent.place import Words
+from drivers import identity, plantower, registry, sensirion_shdlc, thermo_c_link
 from drivers.errors import DriverError, LineDown, Refused
+from drivers.fields import Report
 from drivers.line import Line, Timing
 
 WORD = {"name": "x", "parameter": "x", "unit": ""}
@@ -128,6 +131,77 @@ def test_what_changes_an_instrument_is_not_among_what_reads(module, changes):
         sends_only(module.READS)(changes)
 
 
+@pytest.mark.parametrize("driver", [name for name in registry.CODE_DRIVERS if identity.of(name)])
+def test_the_questions_to_unknown_instruments_are_put_by_their_number(driver):
+    """Nobody answers, and nothing but the question is sent."""
+    for number, question in enumerate(identity.numbered(identity.of(driver))):
+        address = question.delivered[0]
+        bench = Bench(framer="rtu")
+        reply = bench.ask(do="identify", line="rack", driver=driver, question=number, address=address)
+        assert bench.port.sent == [question.request(address)]
+        assert (reply["failed"], reply["data"]) == ("NoAnswer", None)
+        assert bench.errands[0].expected_s <= bench.errands[0].longest_s < math.inf
+
+
+@pytest.mark.parametrize("module", [thermo_c_link, sensirion_shdlc, plantower])
+def test_a_question_to_an_unknown_instrument_is_among_what_reads(module):
+    name = module.__name__.rpartition(".")[2]
+    for question in identity.numbered(identity.of(name)):
+        sends_only(module.READS)(question.request(question.delivered[0]))
+
+
+@pytest.mark.parametrize(
+    ("framer", "wrong", "text"),
+    [
+        ("rtu", {"driver": "grimm"}, "question: grimm has 0, counted from 0"),
+        ("rtu", {"driver": "thermo_c_link", "question": 99}, "question: thermo_c_link has"),
+        ("rtu", {"driver": "palas_fidas", "address": 2}, "address: allowed for palas_fidas: 1 to 1"),
+        ("rtu", {"driver": "teledyne_t400"}, "driver"),
+        ("tcp", {"driver": "palas_fidas"}, "line: rack speaks Modbus TCP alone"),
+    ],
+)
+def test_a_question_that_there_is_not_is_refused(framer, wrong, text):
+    bench = Bench(framer=framer)
+    reply = bench.ask(do="identify", line="rack", **wrong)
+    assert reply["error"] == "not_valid"
+    assert text in reply["text"]
+    assert bench.port.sent == []
+
+
+def test_the_drivers_that_order_something_are_those_known():
+    """The README names them, and a poll by hand leaves it out."""
+    ordering = {
+        path.parent.name
+        for path in played.files()
+        for case in [played.load(path)]
+        if any(one.is_order for one in played.driver_of(case).plan(case.framer))
+    }
+    code = {"plantower", "sdi_12", "sensirion_shdlc"}
+    assert ordering == {*code, "ysi_exo", "yosemitech_y504", "yosemitech_y511", "yosemitech_y520"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "order"),
+    [
+        ("plantower", {"model": "pmsx003", "mode": "passive"}, "BE PASSIVE"),
+        ("sensirion_shdlc", {}, "at start: MEASURE"),
+    ],
+)
+def test_a_poll_by_hand_sends_no_order_unless_it_is_told_to(driver, options, order):
+    found = registry.read(driver, options, None, Report(Words("test")))
+    one = SimpleNamespace(driver=found.driver, reads=found.reads)
+    check, remark = by_hand(one, "none", starts=False)
+    assert remark == f"not sent, for a poll by hand only reads: {order}; --start sends it"
+    port = Silence()
+    line = over(port, "none")
+    line.trace = lambda direction, data: check(data)
+    with suppress(DriverError):
+        found.driver.read(line, 1)
+    assert not [data for data in port.sent if not found.reads.fullmatch(data)]
+    assert by_hand(one, "none", starts=True) == (None, f"tells the instrument, if it must: {order}")
+    assert by_hand(one, "none", starts=False, is_polled=True) == (None, "")
+
+
 # ---- room
 
 
@@ -139,6 +213,15 @@ def test_what_may_take_long_is_known_to_before_it_is_done():
     bench = Bench(framer="rtu")
     bench.ask(do="read", line="rack", address=1, table="input", register=0, timeout="50ms")
     assert bench.errands[0].longest_s == 0.05
+
+
+@pytest.mark.parametrize("timeouts_s", [(), (0.5,), (0.5, 20.0)])
+def test_no_errand_waits_longer_than_the_line_bears_however_many_instruments_are_on_it(timeouts_s):
+    bench = Bench(framer="rtu")
+    bench.instruments = [SimpleNamespace(address=-1, timing=Timing(one), driver=None, failures=0) for one in timeouts_s]
+    reply = bench.ask(do="read", line="rack", address=1, table="input", register=0, timeout="10s")
+    assert reply["failed"] == "NoAnswer"
+    assert bench.errands[0].timing.timeout_s == (10.0 if 20.0 in timeouts_s else TIMEOUT_MOST_S)
 
 
 # ---- files

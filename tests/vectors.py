@@ -149,7 +149,7 @@ FRAMES = [
         #: options value_rule = "implied_decimal"
         #: options framing = "stx_cr"
         #: options status_bits = {}
-        #: options channels.001 = { name = "pm25", parameter = "PM2.5", unit = "mg/m3" }
+        #: options channels.001 = { name = "pm25", parameter = "PM2.5", unit = "mg/m³" }
         #: options channels.010 = { name = "air_pressure", parameter = "air_pressure", unit = "mmHg" }
         > 02 44 41 0D
         < "\x02MD02 001 -1500-02 82 00 001 000000 010 +7595+02 82 00 001 000000\r"
@@ -208,7 +208,7 @@ FLOATS = [
     ((0xE96C, 0x40DC), "CDAB", "6.90"),  # Tianhong TH-2001H, NO2
 ]
 
-NMEA = '#: driver nmea_0183\n#: options channels.t = { from = "XDR C 0", parameter = "t", unit = "degC" }\n'
+NMEA = '#: driver nmea_0183\n#: options channels.t = { from = "XDR C 0", parameter = "t", unit = "°C" }\n'
 FIDAS = '#: driver palas_fidas\n#: options mode = "stream"\n'
 HJ_212 = '#: driver hj_212\n#: options channels.011-Rtd = { name = "cod", parameter = "COD", unit = "mg/L" }\n'
 RESULT = "ST=32;CN=2011;PW=;MN=;CP=&&DataTime=20080731155849;011-Rtd=40.6,011-Flag=N&&"

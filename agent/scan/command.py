@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 
 from agent import place, reads
 from agent.by_hand import Cannot
 from agent.lines import port_of
 from agent.progress import Progress, span
-from agent.reads import Directly
+from agent.reads import Directly, ThroughDaemon
 from agent.scan import profiles, questions, streams, text_profiles
+from agent.scan.askers import OverDaemon, OverPort
 from agent.scan.findings import Findings, note
-from agent.scan.steps import span_s, steps, wire
+from agent.scan.steps import span_s, steps, talkers, wire
 from agent.scan.sweep import Sweep, question_s
 from drivers.errors import LineDown
+from drivers.line import late_s
 from drivers.trace import written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from agent.place import Place
     from agent.reads import Reads
+    from agent.scan.askers import Asker
     from agent.scan.steps import Step, Wanted
     from agent.scan.sweep import Present
     from drivers.port import Port
 
 _SHOWN_BYTES = 48
-Q = TypeVar("Q")
-A = TypeVar("A")
 _ANSWER_S = 0.5
 """How long an instrument that was found may take to answer a profile that is tried."""
 
@@ -57,7 +57,7 @@ class Scan:
         self._place, self._way, self._wanted, self._out = where, way, wanted, out
         self._steps = steps(where, wanted, is_through_daemon=way.is_through_daemon)
         self._asked = questions.questions(wanted.addresses)
-        self._polls = text_profiles.polls(wanted.addresses, self._site())
+        self._polls = text_profiles.polls(wanted.addresses, None if way.is_through_daemon else self._site())
         self._findings = Findings(where, out)
         self._heard = b""
         self._progress = Progress(sum(map(self._span_s, self._steps)))
@@ -79,23 +79,29 @@ class Scan:
         return 0 if self._findings.count else 1
 
     def _span_s(self, step: Step) -> float:
-        addresses = len(self._wanted.modbus_addresses)
-        return span_s(step, len(self._asked) + len(self._polls), addresses, is_quick=self._wanted.is_quick)
+        count = len(self._asked) + len(self._polls) if step.asks else 0
+        questions_s = count * self._question_s(step)
+        return questions_s + span_s(step, len(self._wanted.modbus_addresses), is_quick=self._wanted.is_quick)
+
+    def _question_s(self, step: Step) -> float:
+        """Give how long a question takes that nobody answers; the daemon waits until no late answer can come."""
+        return step.timeout_s + (late_s(step.timeout_s) if self._way.is_through_daemon else 0.0)
 
     def _tell_plan(self) -> None:
         total = sum(map(self._span_s, self._steps))
         wires = list(dict.fromkeys(filter(None, (wire(step.settings) for step in self._steps))))
         first, addresses = self._steps[0], self._wanted.modbus_addresses
         if not any((step.listen_s, step.asks, step.sweeps) > (0.0, False, False) for step in self._steps):
+            talking = " and ".join(talkers(self._place))
             raise Cannot(
-                f"{self._place.described} is held by the running stationd and speaks no Modbus. To look for others "
-                'on it, set state = "inactive" in its instruments\' files, or stop stationd'
+                f"{self._place.described} is held by the running stationd, and what talks on it unasked ({talking}) "
+                "would be garbled by questions. To look for others on it, set "
+                'state = "inactive" in its instruments\' files, or stop stationd'
             )
         print(f"# {self._place.described}{': ' if wires else ''}{', '.join(wires)}", file=self._out)
         if self._way.is_through_daemon:
             note(
-                "stationd holds it and asks between its own polls: that takes longer, and is done at this speed and "
-                "for Modbus only",
+                "stationd holds it and asks between its own polls: that takes longer, and is done at this speed only",
                 self._out,
             )
         count = len(self._asked) + len(self._polls)
@@ -110,7 +116,12 @@ class Scan:
         )
 
     def _do(self, step: Step) -> None:
-        if step.listen_s or step.asks:
+        if step.asks and isinstance(self._way, ThroughDaemon):
+            try:
+                self._ask(step, OverDaemon(self._way, step.timeout_s))
+            except LineDown as error:
+                self._note(f"the line broke at such a question, and no more of them are put ({error})")
+        elif step.listen_s or step.asks:
             port = port_of(step.settings)
             port.open()
             try:
@@ -141,19 +152,22 @@ class Scan:
             self._tell_heard(step)
         if not step.asks or self._heard:
             return
+        self._ask(step, OverPort(port, step.timeout_s))
+
+    def _ask(self, step: Step, asker: Asker) -> None:
         for asked in self._asked:
             self._tell_asked(step, asked.driver, asked.address)
-            if known := _put(questions.put, port, asked, step.timeout_s):
+            if known := asker.known(asked):
                 self._progress.clear()
                 self._findings.known(known, step.settings)
         for poll in self._polls:
             self._tell_asked(step, poll.name, poll.address)
-            if polled := _put(text_profiles.put, port, poll, step.timeout_s):
+            if polled := asker.polled(poll):
                 self._progress.clear()
                 self._findings.polled(polled, poll.address, step.settings)
 
     def _tell_asked(self, step: Step, driver: str, address: int) -> None:
-        self._progress.step(step.timeout_s, f"{wire(step.settings)} {driver} at {address}".strip())
+        self._progress.step(self._question_s(step), f"{wire(step.settings)} {driver} at {address}".strip())
 
     def _tell_heard(self, step: Step) -> None:
         self._progress.clear()
@@ -224,13 +238,3 @@ class Scan:
 
     def _site(self) -> Path | None:
         return self._place.config.directory / "profiles" if self._place.config else None
-
-
-def _put(put: Callable[[Port, Q, float], A | None], port: Port, question: Q, timeout_s: float) -> A | None:
-    """Put a question; who hangs up because of it is called again for the next."""
-    try:
-        return put(port, question, timeout_s)
-    except LineDown:
-        port.close()
-        port.open()
-        return None

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from drivers import identity
 from drivers.clock import monotonic_s
+from drivers.identity import MOST_S, QUIET_S
 from drivers.registry import CODE_DRIVERS
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from agent.reads import ThroughDaemon
     from drivers.identity import Question
     from drivers.port import Port
 
-QUIET_S = 0.15
-"""Who has begun to answer goes on until it has been silent for so long."""
-MOST_S = 3.0
-"""A list of test values takes so long at 9600 baud."""
 _DRAIN_S = 0.5
 _LIMIT = 8192
 FEW = 16
@@ -42,14 +40,18 @@ class Known(NamedTuple):
 
 
 def questions(addresses: Iterable[int] | None) -> list[Asked]:
-    """List what is to be asked: at the addresses that are wanted if they are few, else at those of new instruments."""
+    """List what is to be asked: at the addresses that are wanted if they are few, else at those of new instruments.
+
+    What ends a line comes first: behind half a line of another protocol it would not be understood.
+    """
     wanted = few(addresses)
-    return [
+    found = [
         Asked(name, question, address)
         for name in CODE_DRIVERS
-        for question in getattr(import_module(f"drivers.{name}"), "IDENTITY", ())
+        for question in identity.of(name)
         for address in _addresses(question, wanted)
     ]
+    return sorted(found, key=lambda asked: not asked.question.request(asked.address).endswith((b"\r", b"\n")))
 
 
 def few(addresses: Iterable[int] | None) -> list[int] | None:
@@ -58,19 +60,34 @@ def few(addresses: Iterable[int] | None) -> list[int] | None:
     return wanted if wanted and len(wanted) <= FEW else None
 
 
-def put(port: Port, asked: Asked, timeout_s: float) -> Known | None:
+def put(hear: Callable[[Question], bytes], asked: Asked) -> Known | None:
     """Put a question, and what follows from it. An answer counts if it comes twice: the first may be a late one."""
-    question, address = asked.question, asked.address
-    if not _answer(port, question, address, timeout_s):
+
+    def answer(question: Question) -> re.Match[bytes] | None:
+        return question.answer.search(hear(question))
+
+    question = asked.question
+    if not answer(question):
         return None
-    found = _answer(port, question, address, timeout_s)
+    found = answer(question)
     if not found:
         return None
     options = dict(question.options(found))
     for more in question.then:
-        if said := _answer(port, more, address, timeout_s):
+        if said := answer(more):
             options |= more.options(said)
-    return Known(asked.driver, int(found.groupdict().get("address") or address), options, found[0])
+    return Known(asked.driver, int(found.groupdict().get("address") or asked.address), options, found[0])
+
+
+def over(port: Port, address: int, timeout_s: float) -> Callable[[Question], bytes]:
+    """Give a way to put questions to an address over a port of one's own."""
+    return lambda question: _heard(port, question.request(address), timeout_s)
+
+
+def through(daemon: ThroughDaemon, asked: Asked, timeout_s: float) -> Callable[[Question], bytes]:
+    """Give a way to have the daemon put them."""
+    known = list(identity.numbered(identity.of(asked.driver)))
+    return lambda question: daemon.heard(asked.driver, known.index(question), asked.address, timeout_s)
 
 
 def _addresses(question: Question, wanted: list[int] | None) -> Iterable[int]:
@@ -79,15 +96,15 @@ def _addresses(question: Question, wanted: list[int] | None) -> Iterable[int]:
     return [address for address in wanted if address in question.allowed]
 
 
-def _answer(port: Port, question: Question, address: int, timeout_s: float) -> re.Match[bytes] | None:
+def _heard(port: Port, request: bytes, timeout_s: float) -> bytes:
     _drain(port)
-    port.write(question.request(address))
+    port.write(request)
     data = b""
     for piece in _pieces(port, timeout_s):
         data += piece
         if len(data) > _LIMIT:
             break
-    return question.answer.search(data)
+    return data
 
 
 def _pieces(port: Port, timeout_s: float) -> Iterator[bytes]:

@@ -54,7 +54,8 @@ def steps(place: Place, wanted: Wanted, *, is_through_daemon: bool) -> list[Step
     listen_s = wanted.listen_s if wanted.listen_s is not None else 2.0 if wanted.is_quick else 5.0
     timeout_s = wanted.timeout_s or (_TCP_S if line.kind == "tcp" else _SERIAL_S)
     if is_through_daemon or (line.framer == "tcp" and place.config):
-        return [Step(line, 0.0, asks=False, sweeps=line.speaks_modbus, timeout_s=timeout_s)]
+        asks = line.framer != "tcp" and not talkers(place)
+        return [Step(line, 0.0, asks=asks, sweeps=line.speaks_modbus, timeout_s=timeout_s)]
     if line.kind == "udp":
         return [Step(line, listen_s, asks=False, sweeps=False, timeout_s=timeout_s)]
     if line.framer == "tcp":
@@ -62,12 +63,17 @@ def steps(place: Place, wanted: Wanted, *, is_through_daemon: bool) -> list[Step
     return [one for wire in _wires(place, wanted) for one in _on_wire(wire, line.framer, listen_s, timeout_s)]
 
 
-def span_s(step: Step, questions: int, addresses: int, *, is_quick: bool) -> float:
-    """Give how long a step takes at most if nobody answers."""
-    questions_s = questions * step.timeout_s if step.asks else 0.0
+def talkers(place: Place) -> list[str]:
+    """Name the instruments of a line that talk unasked: who asks there garbles them."""
+    known = place.config.instruments.values() if place.config else ()
+    return [one.name for one in known if one.line == place.name and getattr(one.driver, "unsolicited", False)]
+
+
+def span_s(step: Step, addresses: int, *, is_quick: bool) -> float:
+    """Give how long listening and the sweep of a step take at most if nobody answers."""
     wire_s = step.timeout_s + step.settings.silence_s + 8 * step.settings.char_time_s
     sweep_s = addresses * wire_s * (1 if is_quick else 2) if step.sweeps else 0.0
-    return step.listen_s + questions_s + sweep_s
+    return step.listen_s + sweep_s
 
 
 def wire(line: LineSettings) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from agent.reads import ThroughDaemon
     from drivers.port import Port
 
 FIRST_ADDRESSES = 2
@@ -52,6 +53,14 @@ def put(port: Port, poll: Poll, timeout_s: float) -> Heard | None:
     except DriverError:
         return None
     return Heard(poll.name, {}, poll.driver.channels, samples, poll.driver.has_checksum) if samples else None
+
+
+def put_through(daemon: ThroughDaemon, poll: Poll, timeout_s: float) -> Heard | None:
+    """Have the daemon poll once. Raises LineDown."""
+    tried = daemon.tried(poll.name, poll.address, timeout_s)
+    if tried.error or not tried.samples:
+        return None
+    return Heard(poll.name, {}, poll.driver.channels, tried.samples, poll.driver.has_checksum)
 
 
 class _Opened:
