@@ -277,9 +277,9 @@ def test_the_plan_names_the_writes_and_does_not_count_them_in_a_cycle():
     """`stationd check` shows them first."""
     plan = driver(HEAD + START + channel()).plan("rtu")
     assert plan == [
-        Exchange("at start: WRITE holding 128 to 130", 15, 8, is_once=True),
-        Exchange("at start: WRITE holding 1", 8, 8, is_once=True),
-        Exchange("at start: READ none from 9472", 8, 5, is_once=True),
+        Exchange("at start: WRITE holding 128 to 130", 15, 8, is_once=True, is_order=True),
+        Exchange("at start: WRITE holding 1", 8, 8, is_once=True, is_order=True),
+        Exchange("at start: READ none from 9472", 8, 5, is_once=True, is_order=True),
         Exchange("holding 0 to 0", 8, 7),
     ]
 
