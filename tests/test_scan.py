@@ -428,7 +428,7 @@ def test_other_protocols_are_asked_through_the_daemon_between_its_polls(talker, 
     finally:
         daemon.close()
     assert re.search(r"FOUND .*: ak at address 1 answered: .*ASTS 0 5", shown)
-    assert "tsi_dusttrak_drx reads it at address 49" in shown
+    assert "tsi_dusttrak_drx reads it at address 1" in shown
     assert 'protocol = "gasera"' in shown
     assert "74-82-8" in shown
     assert b"T LIST\r" in instrument.asked

@@ -14,6 +14,7 @@ from agent.demo.broker import Broker, end
 from agent.demo.plan import STATION, write_files
 from agent.demo.simulated import Simulation
 from agent.demo.uplink import Uplink
+from agent.ranges import Ranges
 from agent.simulate.mood import Mood
 from agent.spool import Reader, SpoolError
 from drivers.clock import monotonic_s, sleep_s
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 DEAD_S = 3.0
 _STOP_S = 6.0
 _LISTEN_S = 10.0
-_DRAIN_S = 0.3
+_NOTED_S = 1.2
+"""So long after an acknowledgement the spool knows of it, and some."""
+_DRAIN_S = 10.0
 
 
 class Show:
@@ -97,7 +100,8 @@ class Show:
         """Stop the broker, or start it."""
         if self.broker.is_running:
             self.uplink.shut()
-            sleep_s(_DRAIN_S)  # what the broker acknowledged must reach the platform, for this broker forgets
+            sleep_s(_NOTED_S)  # what the broker acknowledged must reach the platform, for this broker forgets
+            wait_until(self._is_drained, _DRAIN_S)
             self.broker.stop()
             self.note("broker stopped: records pile up in the spool")
         else:
@@ -184,6 +188,15 @@ class Show:
         newest = reader.newest()
         return self.platform.read(
             lambda seen: seen.received[reader.id].missing(1, newest) if reader.id in seen.received else newest
+        )
+
+    def _is_drained(self) -> bool:
+        reader = self.spool()
+        delivered = list(reader.acknowledged()) if reader else []
+        if not reader or not delivered:
+            return True
+        return self.platform.read(
+            lambda seen: not any(seen.received.get(reader.id, Ranges()).gap(*one) for one in delivered)
         )
 
     def note(self, text: str) -> None:
