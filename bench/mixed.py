@@ -39,7 +39,6 @@ class Mixed:
     def __init__(self, options: argparse.Namespace) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="stationd-mixed-", dir=options.directory))
         self.instruments: list[Planned] = plan(options.instruments, options.seed)
-        self.spool, self.truth = self.directory / "spool.db", self.directory / "truth.jsonl"
         self.log = self.directory / "stationd.log"
         self._keep, self._seed = options.keep, options.seed
         self._broker = Broker(self.directory)
@@ -50,7 +49,8 @@ class Mixed:
         url = f"mqtt://127.0.0.1:{self._broker.port}"
         write(self.directory / "plan", self.instruments, url)
         out, said = self.directory / "config", self.directory / "simulator.log"
-        more = ["--out", out, "--broker", url, "--spool", self.spool, "--log", self.truth, "--seed", str(self._seed)]
+        spool, truth = self.directory / "spool.db", self.directory / "truth.jsonl"
+        more = ["--out", out, "--broker", url, "--spool", spool, "--log", truth, "--seed", str(self._seed)]
         self.simulator = self._start("simulate", self.directory / "plan", *more, log=said)
         if not wait_until(lambda: self.simulator.poll() is not None or "ready" in said.read_text(), 60):
             raise SystemExit(f"the simulator did not start: {said.read_text()[-2000:]}")
@@ -140,7 +140,7 @@ def main() -> int:
         said = mixed.log.read_text(errors="replace")
         figures.exactly("tracebacks in its log", said.count("Traceback") + said.count("defect of stationd"), 0)
         figures.exactly("instruments that cannot be played", len(mixed.mute), 0)
-        judge(figures, mixed, stopped_s, ended_s)
+        judge(figures, mixed.directory, mixed.instruments, (stopped_s, ended_s))
         code = figures.finish()
         if code:
             print(f"files kept in {mixed.directory}, seed {options.seed}\n", *mixed.mute, said[-2000:], sep="\n")

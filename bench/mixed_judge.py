@@ -17,11 +17,11 @@ from drivers import registry, transcript
 from drivers.fields import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.figures import Figures
-    from bench.mixed import Mixed
+    from bench.mixed_station import Planned
 
 WITHIN_S, IN_TROUBLE_WITHIN_S = 0.9, 5.5
 """A record's time is the middle of its poll, which takes ten time-outs in trouble; else the poll before is farther."""
@@ -108,14 +108,14 @@ class Truth:
         return any(not mates.isdisjoint(names) for _, names in self._troubles[first:last])
 
 
-def judge(figures: Figures, mixed: Mixed, stopped_s: float, ended_s: float) -> None:
-    """Judge all that is stored; the daemon was told to stop at one time and had ended at the other."""
-    lines = {one.name: one.file["line"] for one in mixed.instruments}
+def judge(figures: Figures, folder: Path, instruments: Sequence[Planned], end_s: tuple[float, float]) -> None:
+    """Judge all that is stored in the folder of a run; `end_s`: when the daemon was told to stop, and had ended."""
+    lines = {one.name: one.file["line"] for one in instruments}
     mates = {name: {line, *(other for other, its in lines.items() if its == line)} for name, line in lines.items()}
-    truth = Truth(mixed.truth.read_text().splitlines(), mates, _waits_s(mixed.directory / "config"))
-    records = list(_records(mixed.spool))
+    truth = Truth((folder / "truth.jsonl").read_text().splitlines(), mates, _waits_s(folder / "config"))
+    records = list(_records(folder / "spool.db"))
     raw = [one for one in records if one["kind"] == "raw" and one["instrument"] != "station"]
-    shapes = {one.name: _shape(one.file) for one in mixed.instruments}
+    shapes = {one.name: _shape(one.file) for one in instruments}
     wrong = [text for record in raw for text in mistakes(record, truth, shapes[record["instrument"]])]
     figures.show("records of instruments", len(raw))
     figures.show("faults made", truth.faults)
@@ -124,9 +124,9 @@ def judge(figures: Figures, mixed: Mixed, stopped_s: float, ended_s: float) -> N
     _list(wrong)
     figures.exactly("samples that are not as they were said", len(wrong), 0)
     measured = {record["instrument"] for record in raw if _count(record) and "error" not in record}
-    figures.exactly("instruments without any value", len({one.name for one in mixed.instruments} - measured), 0)
+    figures.exactly("instruments without any value", len({one.name for one in instruments} - measured), 0)
     figures.exactly("seqs that no record has", records[-1]["seq"] - len(records), 0)
-    _judge_slots(figures, mixed, records, (stopped_s, ended_s))
+    _judge_slots(figures, instruments, records, end_s)
     _judge_calm(figures, raw, truth)
 
 
@@ -183,13 +183,15 @@ def slots(records: Iterable[dict[str, Any]], name: str) -> int:
     return sum(one["kind"] == "raw" for one in mine) + sum(one["slots"] for one in ended)
 
 
-def _judge_slots(figures: Figures, mixed: Mixed, records: list[dict[str, Any]], end_s: tuple[float, float]) -> None:
+def _judge_slots(
+    figures: Figures, instruments: Sequence[Planned], records: list[dict[str, Any]], end_s: tuple[float, float]
+) -> None:
     """Hold the slots accounted for against those that the clock had; the first and the last may be in doubt.
 
     A poll that goes on when the daemon must stop is not waited for longer than that may take, so nothing tells of it.
     """
     missing = []
-    for one in mixed.instruments:
+    for one in instruments:
         interval_s = _INTERVAL.amount(one.file["interval"]) or 1.0
         mine = [record for record in records if record.get("instrument") == one.name]
         first_s = min((milliseconds(record["at"]) / 1000 for record in mine), default=0.0)
