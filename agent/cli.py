@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__, cli_kit
-from agent.stored import SpoolError
+from agent.spool.stored import SpoolError
 from drivers.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -144,13 +144,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from agent.check import check
+    from agent.kit.check import check
 
     return check(arguments.config, sys.stdout)
 
 
 def _poll(arguments: argparse.Namespace) -> int:
-    from agent.poll import poll
+    from agent.kit.poll import poll
 
     is_watching = arguments.watch or arguments.every is not None
     how = {"is_watching": is_watching, "every_s": arguments.every, "starts": arguments.start}
@@ -158,38 +158,38 @@ def _poll(arguments: argparse.Namespace) -> int:
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    from agent.recording import Wanted, record
+    from agent.kit.recording import Wanted, record
 
     how = (arguments.polls, arguments.every or 0.0, tuple(arguments.mask), arguments.out, arguments.start)
     return record(arguments.config, Wanted(arguments.instrument, *how), sys.stdout)
 
 
 def _maintenance(arguments: argparse.Namespace) -> int:
-    from agent.maintenance import maintenance
+    from agent.kit.maintenance import maintenance
 
     return maintenance(arguments.config, arguments, sys.stdout)
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.look import status
+    from agent.kit.look import status
 
     return status(arguments.config, sys.stdout)
 
 
 def _spool_info(arguments: argparse.Namespace) -> int:
-    from agent.look import spool_info
+    from agent.kit.look import spool_info
 
     return spool_info(arguments.config, sys.stdout)
 
 
 def _spool_show(arguments: argparse.Namespace) -> int:
-    from agent.look import spool_show
+    from agent.kit.look import spool_show
 
     return spool_show(arguments.config, arguments.first, arguments.last, sys.stdout)
 
 
 def _drivers(arguments: argparse.Namespace) -> int:
-    from agent.look import drivers
+    from agent.kit.look import drivers
 
     return drivers(arguments.config, arguments.driver, sys.stdout)
 
@@ -207,7 +207,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 
 def _schemas(arguments: argparse.Namespace) -> int:
-    from agent.schemas import write
+    from agent.kit.schemas import write
 
     write(arguments.folder)
     return 0

@@ -72,20 +72,20 @@ def _scan(arguments: argparse.Namespace) -> int:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
-    from agent.probe import Wanted, probe
+    from agent.kit.probe import Wanted, probe
 
     names: dict[str, Any] = vars(arguments)
     return probe(arguments.config, Wanted(**{name: names[name] for name in Wanted._fields}), sys.stdout)
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    from agent.init import init
+    from agent.kit.init import init
 
     return init(arguments.folder or arguments.config, arguments.answers, sys.stdin, sys.stdout)
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from agent.add import Wanted, add
+    from agent.kit.add import Wanted, add
 
     words = arguments
     wanted = Wanted(words.driver, words.name, words.line, words.address, words.interval, tuple(words.option))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from agent.ledger import NOTE as LEDGER
 from agent.ledger import Ledger
-from agent.ranges import Ranges
-from agent.reader import Reader
 from agent.record import ledger
-from agent.soundness import unacknowledged
+from agent.spool.ranges import Ranges
+from agent.spool.reader import Reader
+from agent.spool.soundness import unacknowledged
+from agent.spool.stored import DamagedRecord
 from agent.storage import Storage
-from agent.stored import DamagedRecord
 from agent.times import iso
 from drivers.clock import monotonic_s, now
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent.record import Record
-    from agent.spool import Spool
+    from agent.spool.spool import Spool
     from agent.timekeeper import Timekeeper
 
 SETTLE_S = 0.05

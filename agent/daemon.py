@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from agent.config import load, secret_problems
-from agent.spool import SpoolError, condemn
+from agent.spool.spool import SpoolError, condemn
 from agent.station import Station
 from drivers.errors import ConfigError
 from drivers.fields import did_you_mean

@@ -14,14 +14,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.record import SEPARATOR, joined, ledger
-from agent.stored import Hour
+from agent.spool.stored import Hour
 from agent.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from agent.record import Record
-    from agent.stored import Stored
+    from agent.spool.stored import Stored
     from drivers.clock import Moment
 
 HOUR_MS = 3_600_000

@@ -13,17 +13,17 @@ from agent import __version__, own_channels
 from agent.committer import Committer, Retention
 from agent.control import Control, place
 from agent.control_answers import Answers
-from agent.dispatch import Spooled
+from agent.delivery.dispatch import Spooled
+from agent.delivery.publisher import Documents, Publisher
 from agent.lines import open_line
 from agent.notify import notify, watchdog_s
 from agent.own_channels import INTERVAL_S, OwnChannels
 from agent.poller import Poller
-from agent.publisher import Documents, Publisher
 from agent.record import event, outage
-from agent.salvage import SALVAGE
 from agent.say import Say
-from agent.soundness import SMALL_BYTES, check
-from agent.spool import Reader, Spool, SpoolError, condemn
+from agent.spool.salvage import SALVAGE
+from agent.spool.soundness import SMALL_BYTES, check
+from agent.spool.spool import Reader, Spool, SpoolError, condemn
 from agent.state import Portrait
 from agent.timekeeper import Timekeeper
 from agent.works import NOTE as WORKS

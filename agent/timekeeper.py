@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from agent.boot import boot_id
 from agent.record import event
-from agent.spool import Dating
+from agent.spool.spool import Dating
 from agent.times import iso, milliseconds
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
     from agent.record import Record
-    from agent.spool import Spool
+    from agent.spool.spool import Spool
 
 BUILT_MS = milliseconds("2026-11-01T00:00:00Z")
 """No clock that shows an earlier time can be right."""

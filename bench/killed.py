@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from agent.spool import Reader
+from agent.spool.spool import Reader
 from agent.times import milliseconds
 from bench.figures import Figures, options
 from bench.judge import INTERVAL_NS, judge_records, judge_return, show_yardstick

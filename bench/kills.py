@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agent.record import Record
-from agent.spool import Spool
+from agent.spool.spool import Spool
 from bench.figures import Figures
 from bench.loss import Judge
 from bench.trial import INSTRUMENTS, INTERVAL_S, Trial, options

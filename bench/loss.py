@@ -13,12 +13,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.spool import Reader, SpoolError
+from agent.spool.spool import Reader, SpoolError
 from bench.truth import instrument_number, is_right
 from bench.witness import all_records, digest
 
 if TYPE_CHECKING:
-    from agent.spool import Stored
+    from agent.spool.spool import Stored
     from bench.figures import Figures
     from bench.trial import Life
 

@@ -9,9 +9,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.config import load
+from agent.delivery.message import Encoder
 from agent.lines import timing
-from agent.message import Encoder
-from agent.spool import Reader
+from agent.spool.spool import Reader
 from agent.times import milliseconds
 from drivers import registry, transcript
 from drivers.fields import duration

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from agent.record import measured
-from agent.spool import Spool
+from agent.spool.spool import Spool
 from agent.times import iso
 from bench.truth import channel_names, instrument_name
 from drivers.clock import Moment

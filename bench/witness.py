@@ -9,14 +9,14 @@ import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from agent.message import Encoder
-from agent.spool import Reader, SpoolError
+from agent.delivery.message import Encoder
+from agent.spool.spool import Reader, SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agent.spool import Stored
+    from agent.spool.spool import Stored
 
 EVERY_S = 0.02
 _ENTRY = struct.Struct("<q16s")

@@ -22,7 +22,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client, MQTTv5
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agent.message import compressed
+from agent.delivery.message import compressed
 from bench.drain import entries
 from bench.process import Use, start, stop, use, wait_until
 

@@ -11,7 +11,7 @@ from brokers import SEEN, Mosquitto, Platform
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from agent.spool import Spool
+from agent.spool.spool import Spool
 
 sys.path.append(str(Path(__file__).parent.parent))  # bench is no part of what is installed
 

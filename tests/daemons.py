@@ -13,8 +13,8 @@ from pathlib import Path
 
 from waiting import until
 
-from agent.ranges import Ranges
-from agent.spool import Reader, SpoolError
+from agent.spool.ranges import Ranges
+from agent.spool.spool import Reader, SpoolError
 
 COMMAND = Path(sys.executable).with_name("stationd")
 PROFILE = """\

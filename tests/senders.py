@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from waiting import until
 
-from agent.dispatch import Spooled
-from agent.publisher import Documents, Publisher
+from agent.delivery.dispatch import Spooled
+from agent.delivery.publisher import Documents, Publisher
 from agent.record import measured
 from agent.say import Say
 from agent.settings import BrokerSettings

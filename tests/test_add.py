@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
-from agent.add import read_options
 from agent.cli import main
 from agent.config import load
+from agent.kit.add import read_options
 from drivers import registry
 
 STATION = """[station]

@@ -10,9 +10,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from senders import Sender, at_broker, delivered
 from waiting import until
 
-from agent import publisher as publisher_module
-from agent import refusals as refusals_module
-from agent import troubles
+from agent.delivery import publisher as publisher_module
+from agent.delivery import refusals as refusals_module
+from agent.delivery import troubles
 from agent.demo.uplink import Uplink
 
 

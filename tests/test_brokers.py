@@ -15,7 +15,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from senders import CATALOG, Sender, delivered
 from waiting import until
 
-from agent import mqtt
+from agent.delivery import mqtt
 from agent.demo.uplink import Uplink
 from agent.record import measured
 from drivers.clock import monotonic_s, now

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.check import check
 from agent.config import load
+from agent.kit.check import check
 from drivers import registry, toml_file
 from drivers.errors import ConfigError
 

@@ -12,7 +12,7 @@ from agent import committer as committer_module
 from agent.committer import Committer, Retention
 from agent.config import load
 from agent.record import Record, event, ledger, measured
-from agent.spool import Reader, Spool, SpoolError
+from agent.spool.spool import Reader, Spool, SpoolError
 from agent.timekeeper import Timekeeper
 from agent.times import iso
 from drivers.clock import Moment, now

@@ -24,7 +24,7 @@ from agent.commands import NotValid
 from agent.control import CLIENTS_MOST
 from agent.control_requests import REQUEST_BYTES, REQUESTS, parse
 from agent.only_reads import reads_only
-from agent.spool_lock import address
+from agent.spool.spool_lock import address
 from drivers.errors import Refused
 
 DOCUMENT = (Path(__file__).parent.parent / "docs/control.md").read_text(encoding="utf-8")

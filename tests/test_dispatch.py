@@ -8,13 +8,13 @@ import pytest
 from senders import SETTINGS
 from waiting import until
 
-from agent import dispatch as dispatch_module
-from agent.dispatch import Dispatch, Spooled
-from agent.mqtt import Acknowledged
-from agent.reader import Reader
+from agent.delivery import dispatch as dispatch_module
+from agent.delivery.dispatch import Dispatch, Spooled
+from agent.delivery.mqtt import Acknowledged
+from agent.delivery.troubles import Troubles
 from agent.record import measured
 from agent.say import Say
-from agent.troubles import Troubles
+from agent.spool.reader import Reader
 from drivers.clock import now
 from drivers.sample import Sample
 

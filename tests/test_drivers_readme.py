@@ -8,7 +8,7 @@ from types import ModuleType
 import played
 import pytest
 
-from agent import look
+from agent.kit import look
 from drivers import catalogue, registry, transcript
 from drivers.line import Line
 from drivers.transcript import EVIDENCE, Transcript, TranscriptPort

@@ -1,7 +1,7 @@
 """What was given up stays known until the record that tells of it is delivered, in a note that does not grow."""
 
-from agent.given_up import GivenUp
-from agent.ranges import Ranges
+from agent.spool.given_up import GivenUp
+from agent.spool.ranges import Ranges
 
 
 def test_what_was_told_by_a_record_that_is_lost_is_named(tmp_path):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from daemons import COMMAND
 
-from agent import init_questions, place
 from agent.cli import main
 from agent.config import load
-from agent.init import ASIDE, EXAMPLE, init
+from agent.kit import init_questions, place
+from agent.kit.init import ASIDE, EXAMPLE, init
 
 ANSWERS = """id = "DL-007"
 name = "Hafen"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agent.lanes import Lanes
+from agent.delivery.lanes import Lanes
 from agent.record import Record
-from agent.spool import Dating, Reader, SpoolError
+from agent.spool.spool import Dating, Reader, SpoolError
 from drivers.clock import Moment
 
 ALL = 1 << 20

@@ -12,7 +12,7 @@ from agent import committer as committer_module
 from agent.committer import Committer, Retention
 from agent.ledger import GRACE_MS, HOUR_MS, Ledger
 from agent.record import event, measured, outage, unanswered
-from agent.spool import Dating, Reader, Spool
+from agent.spool.spool import Dating, Reader, Spool
 from agent.timekeeper import Timekeeper
 from agent.times import iso, milliseconds
 from drivers.clock import Moment

@@ -11,7 +11,7 @@ from waiting import until
 from agent import storage
 from agent.cli import main
 from agent.record import event, measured
-from agent.spool import Spool
+from agent.spool.spool import Spool
 from drivers.clock import Moment, now
 from drivers.sample import Flag, Sample
 from drivers.transcript import Transcript, TranscriptPort

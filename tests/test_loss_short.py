@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.record import Record
-from agent.spool import Spool
+from agent.spool.spool import Spool
 from drivers.clock import Moment
 
 ROOT = Path(__file__).parent.parent

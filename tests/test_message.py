@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from agent.message import Encoder, compressed
-from agent.spool import Dating, Stored
+from agent.delivery.message import Encoder, compressed
+from agent.spool.spool import Dating, Stored
 
 ENCODER = Encoder("DL-001", "9b1c")
 AT_MS = 1_795_428_005_012

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from agent.config import load
-from agent.message import Encoder
+from agent.delivery.message import Encoder
 from agent.polled import Polled
 from agent.record import event, measured, outage, unanswered
+from agent.spool.stored import Dating, Stored
 from agent.state import Portrait
-from agent.stored import Dating, Stored
 from agent.times import milliseconds
 from bench.contract import SCHEMAS, violations
 from drivers import registry
@@ -111,7 +111,7 @@ def test_every_flag_is_explained():
 
 def test_every_event_is_explained():
     """Those that the agent's source names."""
-    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "agent").glob("*.py"))
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "agent").rglob("*.py"))
     named = set(re.findall(r'\bevent\(\s*"(\w+)"', source))
     assert named == set(explained("### `event`", "### "))
 
@@ -150,7 +150,7 @@ def test_every_reply_and_every_reason_is_explained():
 
 def test_every_reason_to_refuse_is_one_that_the_agent_gives():
     """In the agent's source."""
-    source = (ROOT / "agent/requests.py").read_text(encoding="utf-8")
+    source = (ROOT / "agent/delivery/requests.py").read_text(encoding="utf-8")
     given = set(re.findall(r'_refuse\(\s*[^,]+,\s*"(\w+)"', source))
     assert given == set(published("reply")["properties"]["reason"]["enum"])
 

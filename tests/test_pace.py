@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent import pace as pace_module
-from agent.pace import Pace
+from agent.delivery import pace as pace_module
+from agent.delivery.pace import Pace
 
 
 class Clock:

@@ -5,8 +5,8 @@ import gzip
 import pytest
 from waiting import until
 
-from agent import press as press_module
-from agent.press import Press
+from agent.delivery import press as press_module
+from agent.delivery.press import Press
 
 
 def test_messages_come_out_compressed_in_the_order_in_which_they_went_in():

@@ -6,7 +6,7 @@ import pytest
 from talker import Talker, floats, rtu
 
 from agent.cli import main
-from agent.probe_readings import Form, Reading, forms, marked, readings
+from agent.kit.probe_readings import Form, Reading, forms, marked, readings
 from drivers import profile, toml_file
 
 HELD = floats({18: 41.7}) | floats({30: 12.5}, "CDAB") | {40: 417, 41: 0x4142, 42: 0x4344, 43: 0xFFEF}

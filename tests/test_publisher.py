@@ -10,12 +10,12 @@ from brokers import Mosquitto, Platform
 from senders import CATALOG, SETTINGS, Sender, delivered
 from waiting import until
 
-from agent import publisher as publisher_module
+from agent.delivery import publisher as publisher_module
+from agent.delivery.dispatch import Dispatch
+from agent.delivery.mqtt import Session
 from agent.demo.uplink import Uplink
-from agent.dispatch import Dispatch
-from agent.mqtt import Session
 from agent.record import measured
-from agent.spool import Dating, Reader
+from agent.spool.spool import Dating, Reader
 from drivers.clock import now
 from drivers.sample import Sample
 

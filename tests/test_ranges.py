@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.ranges import Ranges
+from agent.spool.ranges import Ranges
 
 NUMBER = st.integers(1, 60)
 PAIRS = st.lists(st.tuples(NUMBER, st.integers(0, 12)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=25)

@@ -11,11 +11,11 @@ from daemons import Daemon
 from instrument_peers import PtyInstrument, TcpInstrument, framed, unframed
 from playing_peer import PlayingInstrument
 
-from agent import masks, playback, recording
-from agent.by_hand import About
 from agent.cli import main
 from agent.conversation import Outcome
-from agent.recording import NotRecordable, transcript
+from agent.kit import masks, playback, recording
+from agent.kit.by_hand import About
+from agent.kit.recording import NotRecordable, transcript
 from agent.toml_value import toml_key, toml_value
 from drivers import registry
 from drivers.checksum import crc16

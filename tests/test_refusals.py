@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent import refusals as refusals_module
-from agent.refusals import ACKNOWLEDGED_BEFORE_COURAGE, Refusals
+from agent.delivery import refusals as refusals_module
+from agent.delivery.refusals import ACKNOWLEDGED_BEFORE_COURAGE, Refusals
 
 
 @pytest.fixture

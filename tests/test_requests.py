@@ -10,10 +10,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from senders import Sender, delivered
 from waiting import until
 
-from agent import requests as requests_module
+from agent.delivery import requests as requests_module
 from agent.demo.uplink import Uplink
 from agent.record import event, measured
-from agent.spool import Spool
+from agent.spool.spool import Spool
 from agent.times import iso
 from drivers.clock import Moment, now
 from drivers.sample import Sample

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_spool import START_MS, fill, record
 
-from agent.mark import Mark, read, where
 from agent.record import encode, event, measured
-from agent.soundness import check
-from agent.spool import Dating, Reader, Spool, SpoolError, condemn
+from agent.spool.mark import Mark, read, where
+from agent.spool.soundness import check
+from agent.spool.spool import Dating, Reader, Spool, SpoolError, condemn
 from drivers.clock import Moment
 from drivers.sample import Sample
 

@@ -9,7 +9,7 @@ from test_salvage_truth import committer, delivered
 from test_spool import START_MS, fill
 
 from agent.record import Record
-from agent.spool import Spool, condemn
+from agent.spool.spool import Spool, condemn
 from drivers.clock import Moment
 
 

@@ -11,11 +11,11 @@ import pytest
 from test_salvage import bodies, copies, drain, spoil
 from test_spool import START_MS, fill, record
 
-from agent import mark
 from agent.committer import Committer, Retention
-from agent.lanes import Lanes
+from agent.delivery.lanes import Lanes
 from agent.record import ledger
-from agent.spool import Reader, Spool, SpoolError, condemn
+from agent.spool import mark
+from agent.spool.spool import Reader, Spool, SpoolError, condemn
 from agent.timekeeper import Timekeeper
 from drivers.clock import Moment
 
@@ -200,7 +200,7 @@ def test_the_spool_of_a_file_that_went_for_room_is_known_by_its_mark(path):
 
 def test_records_that_one_changed_byte_hides_in_a_large_file_are_not_taken_for_deleted(path, monkeypatch):
     """Its pages are not looked at when it is opened; one of them claims to hold fewer records than it does."""
-    monkeypatch.setattr("agent.soundness.SMALL_BYTES", 0)
+    monkeypatch.setattr("agent.spool.soundness.SMALL_BYTES", 0)
     with Spool(path) as spool:
         fill(spool, 600)
     data = bytearray(path.read_bytes())

@@ -23,9 +23,9 @@ from waiting import until
 
 from agent.cli import main
 from agent.config import load
-from agent.place import find
-from agent.progress import Progress, bar, span
-from agent.reads import Tried, open_reads
+from agent.kit.place import find
+from agent.kit.progress import Progress, bar, span
+from agent.kit.reads import Tried, open_reads
 from agent.scan import profiles, questions, streams, text_profiles
 from agent.scan.steps import read_ranges
 from drivers import registry

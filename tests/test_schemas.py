@@ -10,9 +10,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from agent import schemas
 from agent.cli import main
 from agent.config_definitions import INSTRUMENT, STATION
+from agent.kit import schemas
 from drivers import registry
 from drivers.fields import Report
 from drivers.profile_kinds import ANY_PROFILE

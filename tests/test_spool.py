@@ -11,8 +11,8 @@ from contextlib import closing
 import pytest
 
 from agent.record import Record, event, measured
-from agent.room import BALLAST_BYTES
-from agent.spool import Dating, Reader, Spool, SpoolError, condemn, holder
+from agent.spool.room import BALLAST_BYTES
+from agent.spool.spool import Dating, Reader, Spool, SpoolError, condemn, holder
 from drivers.clock import Moment, monotonic_s, now
 from drivers.sample import Sample
 
@@ -176,7 +176,8 @@ def test_the_spool_is_free_again_when_its_holder_closed_it(path):
 def test_asking_who_holds_the_spool_never_keeps_a_daemon_from_starting(path):
     """Whoever asks locks for an instant; a daemon that starts in that instant must not be refused."""
     Spool(path).close()
-    ask = "import sys; from pathlib import Path; from agent.spool import holder\nwhile True: holder(Path(sys.argv[1]))"
+    imports = "import sys; from pathlib import Path; from agent.spool.spool import holder"
+    ask = f"{imports}\nwhile True: holder(Path(sys.argv[1]))"
     with subprocess.Popen([sys.executable, "-c", ask, path]) as asking:
         try:
             for _ in range(100):
@@ -440,7 +441,7 @@ WRITER = """
 import os, sys
 from pathlib import Path
 from agent.record import measured
-from agent.spool import Spool
+from agent.spool.spool import Spool
 from drivers.clock import now
 from drivers.sample import Sample
 spool = Spool(Path(sys.argv[1]))

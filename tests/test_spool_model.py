@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agent.record import event, joined, measured
-from agent.spool import DamagedRecord, Dating, Hour, Reader, Selection, Spool
+from agent.spool.spool import DamagedRecord, Dating, Hour, Reader, Selection, Spool
 from drivers.clock import Moment
 from drivers.sample import Sample
 

@@ -14,7 +14,7 @@ from waiting import until
 from agent.config import load
 from agent.demo.uplink import Uplink
 from agent.record import measured
-from agent.spool import Spool
+from agent.spool.spool import Spool
 from agent.station import Station
 from agent.times import milliseconds
 from drivers.clock import now

@@ -8,7 +8,7 @@ import pytest
 
 from agent import timekeeper
 from agent.record import event
-from agent.spool import Reader
+from agent.spool.spool import Reader
 from agent.timekeeper import BUILT_MS, Timekeeper, boot_id
 from agent.times import iso
 from drivers.clock import Moment

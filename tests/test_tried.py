@@ -11,8 +11,8 @@ import played
 import pytest
 
 from agent.control_answers import TIMEOUT_MOST_S, Answers, Asker
+from agent.kit.place import Words
 from agent.only_reads import by_hand, sends_only
-from agent.place import Words
 from drivers import identity, plantower, registry, sensirion_shdlc, thermo_c_link
 from drivers.errors import DriverError, LineDown, Refused
 from drivers.fields import Report

@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent.mqtt import Subscriber
-from agent.ranges import Ranges
+from agent.delivery.mqtt import Subscriber
+from agent.spool.ranges import Ranges
 from agent.times import milliseconds
 from drivers.clock import monotonic_s
 

@@ -14,9 +14,9 @@ from agent.demo.broker import Broker, end
 from agent.demo.plan import STATION, write_files
 from agent.demo.simulated import Simulation
 from agent.demo.uplink import Uplink
-from agent.ranges import Ranges
 from agent.simulate.mood import Mood
-from agent.spool import Reader, SpoolError
+from agent.spool.ranges import Ranges
+from agent.spool.spool import Reader, SpoolError
 from drivers.clock import monotonic_s, sleep_s
 
 if TYPE_CHECKING:

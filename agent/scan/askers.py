@@ -8,7 +8,7 @@ from agent.scan import questions, text_profiles
 from drivers.errors import LineDown
 
 if TYPE_CHECKING:
-    from agent.reads import ThroughDaemon
+    from agent.kit.reads import ThroughDaemon
     from agent.scan.questions import Asked, Known
     from agent.scan.streams import Heard
     from agent.scan.text_profiles import Poll

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from agent import place, reads
-from agent.by_hand import Cannot
+from agent.kit import place, reads
+from agent.kit.by_hand import Cannot
+from agent.kit.progress import Progress, span
+from agent.kit.reads import Directly, ThroughDaemon
 from agent.lines import port_of
-from agent.progress import Progress, span
-from agent.reads import Directly, ThroughDaemon
 from agent.scan import profiles, questions, streams, text_profiles
 from agent.scan.askers import OverDaemon, OverPort
 from agent.scan.findings import Findings, note
@@ -21,8 +21,8 @@ from drivers.trace import written
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.place import Place
-    from agent.reads import Reads
+    from agent.kit.place import Place
+    from agent.kit.reads import Reads
     from agent.scan.askers import Asker
     from agent.scan.steps import Step, Wanted
     from agent.scan.sweep import Present

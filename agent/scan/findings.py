@@ -6,9 +6,9 @@ import textwrap
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-from agent import instrument_file
 from agent.config_lines import WIRE
-from agent.place import NEW, lasting_names
+from agent.kit import instrument_file
+from agent.kit.place import NEW, lasting_names
 from agent.scan.steps import wire
 from agent.toml_value import toml_value
 from drivers import catalogue
@@ -16,7 +16,7 @@ from drivers import catalogue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.place import Place
+    from agent.kit.place import Place
     from agent.scan.profiles import Fit
     from agent.scan.questions import Known
     from agent.scan.streams import Heard

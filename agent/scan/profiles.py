@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.by_hand import Cannot
+from agent.kit.by_hand import Cannot
 from drivers import registry
 from drivers.errors import ConfigError
 from drivers.registers import ProfileDriver
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from agent.reads import Reads, Tried
+    from agent.kit.reads import Reads, Tried
     from drivers.sample import Channel, Sample, Value
 
 LEAST_SHARE = 0.6

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Iterator
 
-    from agent.reads import ThroughDaemon
+    from agent.kit.reads import ThroughDaemon
     from drivers.identity import Question
     from drivers.port import Port
 

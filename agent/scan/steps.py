@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.place import with_wire
+from agent.kit.place import with_wire
 
 if TYPE_CHECKING:
-    from agent.place import Place
+    from agent.kit.place import Place
     from agent.settings import LineSettings
 
 USUAL_ADDRESSES = (*range(1, 33), 240, 247)

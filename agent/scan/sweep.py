@@ -11,7 +11,7 @@ from drivers.modbus import EXCEPTION, Block, frame_sizes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agent.reads import Reads
+    from agent.kit.reads import Reads
     from agent.settings import LineSettings
 
     Step = Callable[[float, str], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.place import Words
+from agent.kit.place import Words
 from agent.scan.questions import few
 from agent.scan.streams import Heard
 from drivers import registry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from agent.reads import ThroughDaemon
+    from agent.kit.reads import ThroughDaemon
     from drivers.port import Port
 
 FIRST_ADDRESSES = 2

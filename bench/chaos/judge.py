@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from agent.ranges import Ranges
+from agent.spool.ranges import Ranges
 from agent.times import milliseconds
 from bench.chaos.instruments import TIMEOUT_S
 from bench.chaos.platform import digest

@@ -6,9 +6,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agent.message import Encoder
-from agent.spool import Reader, SpoolError
-from agent.stored import DamagedRecord
+from agent.delivery.message import Encoder
+from agent.spool.spool import Reader, SpoolError
+from agent.spool.stored import DamagedRecord
 from bench.chaos.platform import Key, digest
 
 if TYPE_CHECKING:

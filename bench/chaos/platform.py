@@ -14,7 +14,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage, MQTTv5
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agent.ranges import Ranges
+from agent.spool.ranges import Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable

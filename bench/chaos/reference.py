@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.ranges import Ranges
+from agent.spool.ranges import Ranges
 from bench.process import stop, wait_until
 
 if TYPE_CHECKING:

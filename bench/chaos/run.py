@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.ranges import Ranges
+from agent.spool.ranges import Ranges
 from bench.chaos import broker_faults, daemon_faults, disk_faults, instrument_faults, network_faults, platform_faults
 from bench.chaos.faults import ALL
 from bench.process import wait_until

@@ -1,0 +1,1 @@
+"""Delivery: what is stored goes to the platform, the present first, and what the platform asks for again."""

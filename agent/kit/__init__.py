@@ -1,0 +1,1 @@
+"""The technician's kit: what the commands do that look, ask, write files or try; nothing of it runs in the daemon."""

@@ -1,0 +1,78 @@
+"""The files beside a spool: its id, the word that it is damaged, and what all are called once it is put aside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from agent.spool.mark import seal
+
+_BESIDE = ("-wal", "-shm", ".id", ".mark")
+
+
+def keep_id(spool: Path, spool_id: str) -> None:
+    """Write the id into a file of its own: records salvaged from a file that lost it would be nobody's."""
+    beside = Path(f"{spool}.id")
+    with contextlib.suppress(OSError):
+        if not beside.exists() or beside.read_bytes() != spool_id.encode():
+            new = Path(f"{beside}.new")
+            with new.open("wb") as file:
+                file.write(spool_id.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(beside)
+
+
+def put_aside(spool: Path) -> Path | None:
+    """Keep a damaged file for salvage under another name, which is given; the station must go on.
+
+    Killed in the middle, it is ended by the next call: the file itself goes last, and is condemned until then. None:
+    it was gone already.
+    """
+    is_begun, is_there = condemned(spool).exists(), spool.exists()
+    condemn(spool)
+    seal(spool)
+    aside = _next_name(spool)
+    for end in _BESIDE if is_there else ():
+        if (beside := Path(f"{spool}{end}")).exists():
+            beside.rename(f"{aside}{end}")
+        elif not is_begun:  # of a file of that number that somebody removed
+            Path(f"{aside}{end}").unlink(missing_ok=True)
+    if is_there:
+        spool.rename(aside)
+    condemned(spool).unlink(missing_ok=True)
+    return aside if is_there else None
+
+
+def put_aside_replaced(spool: Path, size_bytes: int) -> None:
+    """Keep what tells of a spool whose file was replaced by another one: empty, with its id and its mark."""
+    aside = _next_name(spool)
+    with aside.open("wb") as file:
+        file.truncate(size_bytes)
+    for end in (".id", ".mark"):
+        if (beside := Path(f"{spool}{end}")).exists():
+            beside.rename(f"{aside}{end}")
+
+
+def marked(spool: Path) -> list[Path]:
+    """Give the files that were put aside and left a mark, themselves there or not."""
+    return [Path(str(file).removesuffix(".mark")) for file in spool.parent.glob(f"{spool.name}.damaged-*.mark")]
+
+
+def condemn(spool: Path) -> None:
+    """Have a spool put aside when it is opened next: damage deep in a file shows only when it is read."""
+    with contextlib.suppress(OSError):
+        condemned(spool).touch()
+
+
+def condemned(spool: Path) -> Path:
+    """Give the file that says so."""
+    return Path(f"{spool}.condemned")
+
+
+def _next_name(spool: Path) -> Path:
+    number = 1
+    while any(Path(f"{spool}.damaged-{number}{end}").exists() for end in ("", ".salvaged")):
+        number += 1
+    return Path(f"{spool}.damaged-{number}")

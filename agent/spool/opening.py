@@ -1,0 +1,86 @@
+"""Opening a spool: whatever lies there, one that can be used comes of it. What is not what was written is put aside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.spool import beside, database, given_up, layout, mark, salvage, soundness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PAGE_BYTES = 4096
+
+
+class Opened(NamedTuple):
+    """The connection that writes; where the file was put that lay there before, if it was damaged, and how it was."""
+
+    db: database.Connection
+    set_aside: Path | None
+    damage: str
+
+
+def opened(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> Opened:
+    """Open a spool or begin a new one; `load` reads what it needs and may raise for damage as SQLite does.
+
+    `is_short`: the disk is nearly full. Raises database.Error or OSError where it is the disk that fails.
+    """
+    set_aside, damage = None, "found out as it was used"
+    if beside.condemned(path).exists():
+        set_aside = beside.put_aside(path)
+    elif (marked := mark.read(path)) and marked.given and not _size(path):
+        damage = f"it is gone; records up to {marked.given} were given"
+        set_aside = _put_aside_as_gone(path)
+    try:
+        return Opened(_loaded(path, load, is_short=is_short), set_aside, damage)
+    except (database.Error, *database.NONSENSE) as error:
+        if not (database.is_damage(error) or database.has_wrong_header(path)):
+            raise
+        set_aside = beside.put_aside(path)
+        return Opened(_loaded(path, load, is_short=is_short), set_aside, database.why(error))
+
+
+def _loaded(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> database.Connection:
+    has_log = _size(Path(f"{path}-wal")) > 0  # the last process ended in no good order
+    db = layout.opened(
+        path, lambda: {given_up.NOTE: given_up.GivenUp("").text(), **salvage.todo(path)}, is_short=is_short
+    )
+    try:
+        soundness.check_start(db)
+        _check_end(path, db, has_log=has_log)
+        load(db)
+        if is_short:
+            database.fold(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check_end(path: Path, db: database.Connection, *, has_log: bool) -> None:
+    """Hold a spool against its log and every mark of its name. Raises ValueError for one that lost its end.
+
+    The mark of another spool where its own should be: that spool was here, and this file was put in its place.
+    """
+    spool_id, newest = database.meta(db, "id"), database.newest(db)
+    marks = {file: mark.read(file) for file in (path, *beside.marked(path))}
+    stored = max((one.stored for one in marks.values() if one and one.spool == spool_id), default=0)
+    if stored > newest:
+        raise ValueError(f"records up to {stored} were stored, and it ends with {newest}")
+    if has_log and database.has_cut_log(db, path):
+        raise ValueError("commits stand in its log behind the place up to which it reads")
+    replaced = marks.pop(path)
+    if replaced and replaced.given and replaced.spool not in {spool_id, *(one.spool for one in marks.values() if one)}:
+        beside.put_aside_replaced(path, _PAGE_BYTES)
+
+
+def _put_aside_as_gone(path: Path) -> Path | None:
+    path.touch()
+    os.truncate(path, _PAGE_BYTES)  # beside an empty file SQLite would delete the log
+    return beside.put_aside(path)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
