@@ -69,9 +69,11 @@ class Site:
         protocol = MQTTv5 if is_5 else MQTTv311
         client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=protocol, reconnect_on_failure=False, **words)
         client.on_message = lambda _client, _data, message: on_message(message)
+        connected = []
+        client.on_connect = lambda *_: connected.append(True)
         client.connect("127.0.0.1", self.broker.port, **(_lasting() if is_5 and lasts else {}))
         client.loop_start()
-        until(client.is_connected)
+        until(lambda: connected)  # somebody may have thrown it out since
         return client
 
     def _opened(self, thing):

@@ -116,7 +116,7 @@ def test_a_result_that_was_not_on_disk_when_the_daemon_was_killed_is_taken_again
     words = station.read_text()
     station.write_text(words.replace('"200ms"', '"60s"'))
     daemon.start()
-    until(lambda: '"event":"start"' in daemon.command("spool", "show").stdout.splitlines()[-1])  # the next is in 60 s
+    until(lambda: daemon.command("spool", "show").stdout.count('"event":"start"') == 2)  # the next commit is in 60 s
     stored, asked = len(polls(daemon)), sum(len(peer.requests) for peer in instrument.peers)
     analyzer.result = 2
     until(lambda: sum(len(peer.requests) for peer in instrument.peers) > asked + 3)
