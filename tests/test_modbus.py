@@ -362,7 +362,7 @@ def test_silence_between_rtu_frames_is_kept(tmp_path):
     for _ in range(20):
         made.read()
     peer = made.instrument.peer
-    gaps = [asked - sent for (asked, _), sent in zip(peer.requests[1:], peer.sent_at, strict=False)]
+    gaps = [asked - sent for (asked, _), sent in zip(peer.requests[1:], peer.sending_at, strict=False)]
     assert min(gaps) >= silence_s
     assert sorted(gaps)[len(gaps) // 2] < silence_s + 0.01
     made.close()
