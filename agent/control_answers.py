@@ -119,7 +119,7 @@ class Answers:
     def _talker(self, name: str) -> Polled | None:
         """Find an instrument that talks unasked: what it says to one the station would miss."""
         all_polled = (one for poller in self._pollers.values() for one in poller.instruments)
-        return next((one for one in all_polled if one.name == name and getattr(one.driver, "unsolicited", False)), None)
+        return next((one for one in all_polled if one.name == name and _talks(one.driver)), None)
 
     def _overhear(self, polled: Polled) -> Reply:
         instrument = self._config.instruments[polled.name]
@@ -150,7 +150,8 @@ class Answers:
         found = registry.read(request["driver"], request["options"], None, report, max_block=line.max_block)
         if found is None:
             raise NotValid("; ".join(f"{one.key}: {one.allowed}" for one in report.problems)[:500])
-        if not (line.speaks_modbus if found.speaks_modbus else line.framer != "tcp"):
+        can_ask = line.framer != "tcp" and (line.kind != "udp" or _talks(found.driver))
+        if not (line.speaks_modbus if found.speaks_modbus else can_ask):
             raise NotValid(f"driver: {request['driver']} does not speak what line {line.name} speaks")
         allowed = range(MODBUS_ADDRESSES) if found.speaks_modbus else found.addresses
         if allowed is not None and request["address"] not in allowed:
@@ -168,6 +169,8 @@ class Answers:
         poller, line = self._held(request["line"])
         if line.framer == "tcp":
             raise NotValid(f"line: {line.name} speaks Modbus TCP alone")
+        if talker := next((one.name for one in poller.instruments if _talks(one.driver)), ""):
+            raise Cannot("talks", f"{talker} talks unasked on line {line.name}, and a question would garble it")
         questions = list(identity.numbered(identity.of(request["driver"])))
         if request["question"] >= len(questions):
             raise NotValid(f"question: {request['driver']} has {len(questions)}, counted from 0")
@@ -268,6 +271,10 @@ class Answers:
 
 def _reading(driver: Driver, address: int) -> Callable[..., Any]:
     return lambda line: driver.read(line, address)
+
+
+def _talks(driver: Driver) -> bool:
+    return getattr(driver, "unsolicited", False)
 
 
 def _check_patience(driver: Driver, poller: Poller) -> None:

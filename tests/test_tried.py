@@ -51,7 +51,8 @@ def over(port, framer):
 class Bench:
     """A configuration with one line, on which errands are done at once; it is its own poller."""
 
-    def __init__(self, directory=None, framer="none"):
+    def __init__(self, directory=None, framer="none", kind="serial"):
+        self.kind = kind
         self.port, self.errands, self.longest_poll_s = Silence(), [], 1.0
         self.line = over(self.port, framer)
         self.instruments = [SimpleNamespace(name="o3", address=-1, timing=self.line.timing, driver=None)]
@@ -63,8 +64,8 @@ class Bench:
 
     def ask(self, **request):
         settings = SimpleNamespace(
-            name="rack", framer=self.line.framer, speaks_modbus=self.line.framer != "none", max_block=125,
-            timeout_s=0.1, silence_s=0.0, echo="none",
+            name="rack", kind=self.kind, framer=self.line.framer, speaks_modbus=self.line.framer != "none",
+            max_block=125, timeout_s=0.1, silence_s=0.0, echo="none",
         )  # fmt: skip
         config = SimpleNamespace(directory=self.directory, instruments=self.known, lines={"rack": settings})
         return Answers(config, [self], None).answer(json.dumps(request).encode(), LI)
@@ -166,6 +167,20 @@ def test_a_question_that_there_is_not_is_refused(framer, wrong, text):
     assert reply["error"] == "not_valid"
     assert text in reply["text"]
     assert bench.port.sent == []
+
+
+def test_nobody_unknown_is_asked_where_an_instrument_of_the_station_talks_unasked():
+    bench = Bench()
+    bench.instruments[0].driver = SimpleNamespace(unsolicited=True)
+    reply = bench.ask(do="identify", line="rack", driver="palas_fidas")
+    assert (reply["error"], bench.port.sent) == ("talks", [])
+
+
+@pytest.mark.parametrize(("driver", "is_refused"), [("vaisala_wxt5xx", True), ("grimm", False)])
+def test_a_driver_that_asks_is_not_tried_where_nothing_can_be_sent(driver, is_refused):
+    """It would take the port down, and what the station listens to with it."""
+    reply = Bench(kind="udp").ask(do="try", line="rack", driver=driver)
+    assert (reply.get("error") == "not_valid") is is_refused
 
 
 def test_the_drivers_that_order_something_are_those_known():
