@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ PATIENCE_MOST_S = 60.0
 OVERHEAR_MOST_S = 400.0
 DISK_S = 10.0
 """A note is on disk within the commit interval and this."""
+_who = attrgetter("driver_name", "address", "options")
+"""What makes an instrument another one when its file changes, which the station has told nothing."""
 
 
 class Cannot(Exception):
@@ -109,7 +112,7 @@ class Answers:
         is_polled = any(one.name == name for one in poller.instruments)
         if is_polled and starts:
             raise Cannot("is_polled", f"the station polls {name}, and has told it what it needs")
-        is_same = is_polled and self._config.instruments[name].driver_name == instrument.driver_name
+        is_same = is_polled and _who(self._config.instruments[name]) == _who(instrument)
         check, remark = only_reads.by_hand(instrument, line.framer, starts=starts, is_polled=is_same)
         errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line), check)
         _check_patience(instrument.driver, poller)
