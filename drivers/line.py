@@ -137,7 +137,7 @@ class Line:
         try:
             self._settle(ANYONE)
             self._send(request)
-            data = self._receive(len, self.timing.timeout_s)[0]
+            data = self._answer(request, len, self.timing.timeout_s)[0]
             end_s = self._now_s() + most_s
             with suppress(NoAnswer):
                 while self._now_s() < end_s and len(data) < ANSWER_LIMIT:
