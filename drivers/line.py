@@ -148,6 +148,8 @@ class Line:
             raise
         finally:
             self._fence(ANYONE, self.timing.timeout_s)
+            if self.framer == "none":  # Modbus frames cannot be mistaken; text of one who is asked by name could
+                self._last_s = self._doubt[ANYONE]
 
     def tell(self, request: bytes) -> None:
         """Send a request that is never answered. Raises BadAnswer if the line is never silent, LineDown."""
