@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ PATIENCE_MOST_S = 60.0
 OVERHEAR_MOST_S = 400.0
 DISK_S = 10.0
 """A note is on disk within the commit interval and this."""
+_who = attrgetter("driver_name", "address", "options")
+"""What makes an instrument another one when its file changes, which the station has told nothing."""
 
 
 class Cannot(Exception):
@@ -109,7 +112,7 @@ class Answers:
         is_polled = any(one.name == name for one in poller.instruments)
         if is_polled and starts:
             raise Cannot("is_polled", f"the station polls {name}, and has told it what it needs")
-        is_same = is_polled and self._config.instruments[name].driver_name == instrument.driver_name
+        is_same = is_polled and _who(self._config.instruments[name]) == _who(instrument)
         check, remark = only_reads.by_hand(instrument, line.framer, starts=starts, is_polled=is_same)
         errand = Errand(_reading(instrument.driver, instrument.address), timing(instrument, line), check)
         _check_patience(instrument.driver, poller)
@@ -119,7 +122,7 @@ class Answers:
     def _talker(self, name: str) -> Polled | None:
         """Find an instrument that talks unasked: what it says to one the station would miss."""
         all_polled = (one for poller in self._pollers.values() for one in poller.instruments)
-        return next((one for one in all_polled if one.name == name and getattr(one.driver, "unsolicited", False)), None)
+        return next((one for one in all_polled if one.name == name and _talks(one.driver)), None)
 
     def _overhear(self, polled: Polled) -> Reply:
         instrument = self._config.instruments[polled.name]
@@ -150,7 +153,8 @@ class Answers:
         found = registry.read(request["driver"], request["options"], None, report, max_block=line.max_block)
         if found is None:
             raise NotValid("; ".join(f"{one.key}: {one.allowed}" for one in report.problems)[:500])
-        if not (line.speaks_modbus if found.speaks_modbus else line.framer != "tcp"):
+        can_ask = line.framer != "tcp" and (line.kind != "udp" or _talks(found.driver))
+        if not (line.speaks_modbus if found.speaks_modbus else can_ask):
             raise NotValid(f"driver: {request['driver']} does not speak what line {line.name} speaks")
         allowed = range(MODBUS_ADDRESSES) if found.speaks_modbus else found.addresses
         if allowed is not None and request["address"] not in allowed:
@@ -168,6 +172,8 @@ class Answers:
         poller, line = self._held(request["line"])
         if line.framer == "tcp":
             raise NotValid(f"line: {line.name} speaks Modbus TCP alone")
+        if talker := next((one.name for one in poller.instruments if _talks(one.driver)), ""):
+            raise Cannot("talks", f"{talker} talks unasked on line {line.name}, and a question would garble it")
         questions = list(identity.numbered(identity.of(request["driver"])))
         if request["question"] >= len(questions):
             raise NotValid(f"question: {request['driver']} has {len(questions)}, counted from 0")
@@ -268,6 +274,10 @@ class Answers:
 
 def _reading(driver: Driver, address: int) -> Callable[..., Any]:
     return lambda line: driver.read(line, address)
+
+
+def _talks(driver: Driver) -> bool:
+    return getattr(driver, "unsolicited", False)
 
 
 def _check_patience(driver: Driver, poller: Poller) -> None:

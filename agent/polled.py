@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from drivers.clock import Moment
     from drivers.sample import Flag
 
-_NEWEST_RESULT = "newest result of "
-"""The spool keeps it under this name and the instrument's."""
-
 
 class Outage(NamedTuple):
     """A span in which an instrument was not asked though it was due."""
@@ -36,6 +33,7 @@ class Polled:
 
     def __init__(self, settings: InstrumentSettings, line: LineSettings, now_s: float, offset_s: float) -> None:
         self.name = settings.name
+        self._note = f"newest result of {settings.name}, {settings.driver_name}"
         self.driver = settings.driver
         self.address = settings.address
         self.channels = tuple(c for c in settings.driver.channels if c.name in settings.channels)
@@ -58,12 +56,12 @@ class Polled:
     def recall(self, noted: Callable[[str], str]) -> None:
         """Tell the driver which result was stored last, if its results count once."""
         if hasattr(self.driver, "newest_result"):
-            self.driver.newest_result = noted(_NEWEST_RESULT + self.name)
+            self.driver.newest_result = noted(self._note)
 
     def to_remember(self) -> dict[str, str]:
         """Give what must be noted in the commit of the result that was read now."""
         newest = getattr(self.driver, "newest_result", "")
-        return {_NEWEST_RESULT + self.name: newest} if newest else {}
+        return {self._note: newest} if newest else {}
 
     def out_of_reach(self) -> tuple[Moment, str] | None:
         """Say since when and why it gives no values, or None; a single failed poll does not count."""

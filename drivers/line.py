@@ -137,7 +137,7 @@ class Line:
         try:
             self._settle(ANYONE)
             self._send(request)
-            data = self._receive(len, self.timing.timeout_s)[0]
+            data = self._answer(request, len, self.timing.timeout_s)[0]
             end_s = self._now_s() + most_s
             with suppress(NoAnswer):
                 while self._now_s() < end_s and len(data) < ANSWER_LIMIT:
@@ -148,6 +148,8 @@ class Line:
             raise
         finally:
             self._fence(ANYONE, self.timing.timeout_s)
+            if self.framer == "none":  # Modbus frames cannot be mistaken; text of one who is asked by name could
+                self._last_s = self._doubt[ANYONE]
 
     def tell(self, request: bytes) -> None:
         """Send a request that is never answered. Raises BadAnswer if the line is never silent, LineDown."""

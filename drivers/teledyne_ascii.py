@@ -41,7 +41,7 @@ from drivers.errors import BadAnswer
 from drivers.fields import NAME, Choice, Key, ListOf, MapOf, Table, Text
 from drivers.identity import Question
 from drivers.sample import Channel, Flag, Sample
-from drivers.units import Unit, UnitOf
+from drivers.units import Unit, UnitOf, spelled
 
 if TYPE_CHECKING:
     from drivers.complete import Complete
@@ -226,6 +226,6 @@ def _value(item: Item, channel: Channel, text: str) -> float | None:
     if not found:
         raise BadAnswer(f"no value: {text[:40]!r}")
     said = found[4] or ""
-    if said and item.ask == "T" and channel.unit not in UNITS.get(said, (said,)):
+    if said and item.ask == "T" and channel.unit not in UNITS.get(said, (spelled(said),)):
         raise BadAnswer(f"{channel.name} comes in {said[:20]}, the unit set is {channel.unit}")
     return None if found[3] else float(found[2])

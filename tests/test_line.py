@@ -209,6 +209,29 @@ def test_a_local_echo_is_taken_off_and_compared(tmp_path):
     instrument.unplug()
 
 
+def test_who_is_unknown_has_the_whole_time_to_answer_where_the_question_comes_back_first():
+    """The echo is no sign that somebody has begun to answer."""
+
+    class EchoingPort(SimulatedPort):
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            self._coming.insert(0, (self._time_s, data))
+
+    port = EchoingPort(lambda _: b"XY", lambda: 0.4)
+    line = Line("rack", port, echo="local", timing=Timing(1.0), now_s=port.now_s)
+    assert line.ask_anyone(b"?\r", quiet_s=0.1, most_s=3.0) == b"XY"
+
+
+def test_what_somebody_unknown_says_late_is_no_answer_to_the_next_question_though_it_goes_to_one_by_name():
+    """A scan may have asked the very instrument that the station asks next."""
+    delays = iter([0.5, 0.05])
+    port = SimulatedPort(lambda request: b"to " + request, lambda: next(delays))
+    line = Line("text", port, timing=Timing(0.3), now_s=port.now_s)
+    with pytest.raises(NoAnswer):
+        line.ask_anyone(b"who\r", quiet_s=0.1, most_s=3.0)
+    assert line.ask(b"o3\r", END, address=7) == b"to o3\r"
+
+
 def late_reads(
     framer: str, delay_s: Callable[[], float | None], *, turns: int = 2000, **busy: bool
 ) -> tuple[int, int, int]:

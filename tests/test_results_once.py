@@ -107,6 +107,18 @@ def test_no_result_is_taken_twice_after_the_daemon_was_killed(daemon, analyzer):
     assert results(daemon) == [1, 2]
 
 
+def test_a_result_of_another_driver_under_the_same_name_is_not_taken_for_the_last_one(daemon):
+    """The instrument was exchanged for another make."""
+    daemon.start()
+    until(lambda: results(daemon) == [1])
+    daemon.stop()
+    (daemon.folder / "profiles" / "other.toml").write_text(PROFILE)
+    instrument = daemon.folder / "instruments" / "cod.toml"
+    instrument.write_text(instrument.read_text().replace('"peer"', '"other"'))
+    daemon.start()
+    until(lambda: results(daemon) == [1, 1])
+
+
 def test_a_result_that_was_not_on_disk_when_the_daemon_was_killed_is_taken_again(daemon, analyzer, instrument):
     """Result 2 is read, and waits for its commit, when the power fails."""
     station = daemon.folder / "station.toml"

@@ -68,6 +68,12 @@ def test_a_unit_may_be_written_as_keyboards_allow():
         assert answer("PMT TEMP=7.0 C", {"channels": channels})[0].value == 7
 
 
+def test_a_unit_that_is_none_of_the_known_ones_may_come_in_another_spelling():
+    """It stands in the file as the instrument writes it, and is read as all units are."""
+    channels = {"SO2": {"name": "flow", "parameter": "flow", "unit": "m3/h", "label": "FLOW"}}
+    assert answer("FLOW=7.0 m3/h", {"channels": channels})[0].value == 7
+
+
 def test_which_warnings_are_harmless_is_for_the_owner_to_say():
     """As shipped, one about the box is not."""
     text = '> "W LIST\\rT O3\\r"\n< "W 194:11:03 0400 BOX TEMP WARNING\\r\\nT 194:11:29 0400 O3=41.7 PPB\\r\\n"'

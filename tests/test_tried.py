@@ -19,7 +19,6 @@ from drivers.fields import Report
 from drivers.line import Line, Timing
 
 WORD = {"name": "x", "parameter": "x", "unit": ""}
-LI = Asker("li", is_sure=True)
 
 
 class Silence:
@@ -51,10 +50,11 @@ def over(port, framer):
 class Bench:
     """A configuration with one line, on which errands are done at once; it is its own poller."""
 
-    def __init__(self, directory=None, framer="none"):
+    def __init__(self, directory=None, framer="none", kind="serial"):
+        self.kind = kind
         self.port, self.errands, self.longest_poll_s = Silence(), [], 1.0
         self.line = over(self.port, framer)
-        self.instruments = [SimpleNamespace(name="o3", address=-1, timing=self.line.timing, driver=None)]
+        self.instruments = [SimpleNamespace(name="o3", address=-1, timing=self.line.timing, driver=None, failures=1)]
         self.directory, self.known = directory, {}
 
     def do(self, errand):
@@ -63,11 +63,11 @@ class Bench:
 
     def ask(self, **request):
         settings = SimpleNamespace(
-            name="rack", framer=self.line.framer, speaks_modbus=self.line.framer != "none", max_block=125,
-            timeout_s=0.1, silence_s=0.0, echo="none",
+            name="rack", kind=self.kind, framer=self.line.framer, speaks_modbus=self.line.framer != "none",
+            max_block=125, timeout_s=0.1, silence_s=0.0, echo="none",
         )  # fmt: skip
         config = SimpleNamespace(directory=self.directory, instruments=self.known, lines={"rack": settings})
-        return Answers(config, [self], None).answer(json.dumps(request).encode(), LI)
+        return Answers(config, [self], None).answer(json.dumps(request).encode(), Asker("li", is_sure=True))
 
 
 # ---- addresses
@@ -168,6 +168,20 @@ def test_a_question_that_there_is_not_is_refused(framer, wrong, text):
     assert bench.port.sent == []
 
 
+def test_nobody_unknown_is_asked_where_an_instrument_of_the_station_talks_unasked():
+    bench = Bench()
+    bench.instruments[0].driver = SimpleNamespace(unsolicited=True)
+    reply = bench.ask(do="identify", line="rack", driver="palas_fidas")
+    assert (reply["error"], bench.port.sent) == ("talks", [])
+
+
+@pytest.mark.parametrize(("driver", "is_refused"), [("vaisala_wxt5xx", True), ("grimm", False)])
+def test_a_driver_that_asks_is_not_tried_where_nothing_can_be_sent(driver, is_refused):
+    """It would take the port down, and what the station listens to with it."""
+    reply = Bench(kind="udp").ask(do="try", line="rack", driver=driver)
+    assert (reply.get("error") == "not_valid") is is_refused
+
+
 def test_the_drivers_that_order_something_are_those_known():
     """The README names them, and a poll by hand leaves it out."""
     ordering = {
@@ -200,6 +214,19 @@ def test_a_poll_by_hand_sends_no_order_unless_it_is_told_to(driver, options, ord
     assert not [data for data in port.sent if not found.reads.fullmatch(data)]
     assert by_hand(one, "none", starts=True) == (None, f"tells the instrument, if it must: {order}")
     assert by_hand(one, "none", starts=False, is_polled=True) == (None, "")
+
+
+@pytest.mark.parametrize(("address", "is_told_by_the_station"), [(1, True), (2, False)])
+def test_an_instrument_whose_file_has_another_address_now_was_told_nothing_by_the_station(
+    tmp_path, address, is_told_by_the_station
+):
+    (tmp_path / "instruments").mkdir()
+    words = f'driver = "sensirion_shdlc"\nline = "rack"\naddress = {address}\ninterval = "60s"\n'
+    (tmp_path / "instruments" / "o3.toml").write_text(words)
+    bench = Bench(tmp_path)
+    bench.known = {"o3": SimpleNamespace(driver_name="sensirion_shdlc", line="rack", address=1, options={})}
+    remark = bench.ask(do="poll", instrument="o3")["remark"]
+    assert ("--start sends it" in remark) is not is_told_by_the_station
 
 
 # ---- room

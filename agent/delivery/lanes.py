@@ -8,7 +8,7 @@ from agent.spool.ranges import Ranges
 from agent.spool.stored import DamagedRecord, SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.spool.spool import Reader, Stored
 
@@ -188,14 +188,14 @@ class Lanes:
     def _check_absent(self, first: int, records: list[Stored]) -> None:
         """Have an account of every seq that is not among records from `first` on."""
         if records and records[-1].seq - first + 1 != len(records):
-            there = Ranges((one.seq, one.seq) for one in records)
-            while gap := there.gap(first, records[-1].seq):
-                self._check_deleted(*gap)
-                first = gap[1] + 1
+            self._check_deleted(first, records[-1].seq, records)
 
-    def _check_deleted(self, first: int, last: int) -> None:
-        """Raise SpoolError for seqs that are not there and that nobody deleted: what is deleted is settled with it."""
-        if lost := self._reader.acknowledged().gap(first, last):
+    def _check_deleted(self, first: int, last: int, records: Sequence[Stored] = ()) -> None:
+        """Raise SpoolError for seqs that are neither records nor deleted: what is deleted is settled with it."""
+        accounted = self._reader.acknowledged()
+        for one in records:
+            accounted.add(one.seq, one.seq)
+        if lost := accounted.gap(first, last):
             raise SpoolError(
                 f"records {lost[0]} to {lost[1]}, which are not acknowledged, are not there", is_damaged=True
             )
