@@ -1,15 +1,16 @@
 """Copies of salvaged records that are dropped, damaged or lost with what tells of them: each first number is told."""
 
+import os
 import sqlite3
 from contextlib import closing
 
 import pytest
 from test_salvage import drain, spoil
 from test_salvage_truth import committer, delivered
-from test_spool import START_MS, fill
+from test_spool import START_MS, fat, fill
 
 from agent.record import Record
-from agent.spool.spool import Spool, condemn
+from agent.spool.spool import Spool, SpoolError, condemn
 from drivers.clock import Moment
 
 
@@ -170,3 +171,40 @@ def test_copies_from_a_spool_whose_id_nobody_knows_are_dropped_without_a_name(pa
         (dropped,) = delivered(path, spool)
     assert dropped["records"] == 1
     assert "copies" not in dropped
+
+
+# ---- a disk without room for the spool that takes the place of a damaged one
+
+
+def filled(folder, records):
+    """Have a spool of so many fat records, the first ten delivered, condemned, and no room left; gives its id."""
+    with Spool(folder / "spool.db") as spool:
+        spool.commit([fat(number) for number in range(records)], [(1, 10)])
+        first = spool.id
+    condemn(folder / "spool.db")
+    (folder / "spool.db.ballast").unlink()
+    (folder / "rest").write_bytes(bytes(os.statvfs(folder).f_bavail * 4096))
+    return first
+
+
+def test_a_disk_that_damaged_files_fill_refuses_no_start_and_what_had_to_go_is_told(small_disk):
+    path = small_disk(16_384) / "spool.db"
+    first = filled(path.parent, 1200)
+    with Spool(path) as spool:
+        assert spool.salvage.untold() == ["spool.db.damaged-1"]
+        sent = delivered(path, spool)
+    assert told(sent, first) == set(range(11, 1201))
+    (said,) = [one for one in sent if one.get("event") == "spool_salvaged"]
+    assert (said["records"], said["complete"]) == (0, True)
+
+
+def test_a_disk_that_others_fill_costs_no_damaged_file(small_disk):
+    path = small_disk(16_384) / "spool.db"
+    first = filled(path.parent, 600)
+    with pytest.raises(SpoolError, match=r"spool\.db: cannot be used: .*(full|No space)"):
+        Spool(path)
+    (path.parent / "rest").unlink()
+    with Spool(path) as spool:
+        sent = delivered(path, spool)
+    assert {one["was"]["seq"] for one in sent if "was" in one} == set(range(11, 601))
+    assert first in {one["was"]["spool"] for one in sent if "was" in one}

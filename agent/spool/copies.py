@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NOTE = "copied"
 """The note that holds their names, and the seqs of the first and the last copy of each, as JSON."""
+_FILLING = 4
+"""Damaged files that take this part of the disk are what fills it."""
 
 
 class Copies:
@@ -83,6 +86,24 @@ def kept(spool: Path) -> list[Path]:
     return sorted(found, key=lambda file: int(file.name.rpartition("-")[2]))
 
 
+def make_room(spool: Path) -> bool:
+    """Where damaged files fill the disk, delete one that is finished or empty the oldest, for a spool that cannot open.
+
+    What is emptied keeps its mark, so salvage tells what is lost with it. Says whether there is more room now.
+    """
+    sizes = {file: sum(_size(Path(f"{file}{end}")) for end in ("", "-wal")) for file in kept(spool)}
+    disk = os.statvfs(spool.parent)
+    if sum(sizes.values()) * _FILLING < disk.f_blocks * disk.f_frsize:
+        return False
+    if _remove(next((file for file in sizes if is_finished(file)), None)):
+        return True
+    oldest = next(file for file in sizes if sizes[file])
+    for end in ("-wal", "-shm"):
+        Path(f"{oldest}{end}").unlink(missing_ok=True)
+    os.truncate(oldest, 0)
+    return True
+
+
 def finish(file: Path) -> None:
     """Mark a damaged file as one that nothing is left to be done about."""
     with contextlib.suppress(OSError):
@@ -108,6 +129,10 @@ def _remove(file: Path | None) -> bool:
     except OSError:
         return False
     return True
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _marker(file: Path) -> Path:

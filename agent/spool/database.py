@@ -10,6 +10,7 @@ the text of its shape too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 import struct
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,12 @@ def is_damage(error: BaseException) -> bool:
     return type(error) is sqlite3.DatabaseError or isinstance(
         error, (sqlite3.IntegrityError, sqlite3.DataError, *NONSENSE)
     )
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell a disk without room from one that fails; the index of the log needs some too."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE) or getattr(error, "errno", None) == errno.ENOSPC
 
 
 def has_wrong_header(path: Path) -> bool:

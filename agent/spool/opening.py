@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.spool import beside, database, given_up, layout, mark, salvage, soundness
+from agent.spool import beside, copies, database, given_up, layout, mark, salvage, soundness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,15 @@ def opened(path: Path, load: Callable[[database.Connection], None], *, is_short:
 
     `is_short`: the disk is nearly full. Raises database.Error or OSError where it is the disk that fails.
     """
+    while True:
+        try:
+            return _opened(path, load, is_short=is_short)
+        except (database.Error, OSError) as error:
+            if not (database.is_full(error) and copies.make_room(path)):
+                raise
+
+
+def _opened(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> Opened:
     set_aside, damage = None, "found out as it was used"
     if beside.condemned(path).exists():
         set_aside = beside.put_aside(path)
