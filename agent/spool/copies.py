@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.spool.room import BALLAST_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -82,26 +84,30 @@ def copied(text: str) -> list[tuple[str, int, int]]:
 
 def kept(spool: Path) -> list[Path]:
     """Give the damaged files beside a spool, oldest first."""
-    found = [file for file in spool.parent.glob(f"{spool.name}.damaged-*") if file.name.rpartition("-")[2].isdigit()]
+    found = [file for file in spool.parent.glob(f"{spool.name}.damaged-*") if file.name.rpartition("-")[2].isdecimal()]
     return sorted(found, key=lambda file: int(file.name.rpartition("-")[2]))
 
 
-def make_room(spool: Path) -> bool:
-    """Where damaged files fill the disk, delete one that is finished or empty the oldest, for a spool that cannot open.
+def make_room(spool: Path, names: Iterable[str]) -> bool:
+    """Where damaged files fill the disk, give one up for a spool that cannot open; says whether there is more room now.
 
-    What is emptied keeps its mark, so salvage tells what is lost with it. Says whether there is more room now.
+    `names`: those that the spool has copied. One of them or a finished one is deleted, else the oldest is emptied, but
+    never the newest, which knows of others. What is emptied keeps its mark, so salvage tells what is lost with it.
     """
-    sizes = {file: sum(_size(Path(f"{file}{end}")) for end in ("", "-wal")) for file in kept(spool)}
+    files = kept(spool)
+    sizes = {file: sum(_size(Path(f"{file}{end}")) for end in ("", "-wal")) for file in files}
     disk = os.statvfs(spool.parent)
-    if sum(sizes.values()) * _FILLING < disk.f_blocks * disk.f_frsize:
+    has_room = disk.f_bavail * disk.f_frsize >= BALLAST_BYTES
+    if has_room or sum(sizes.values()) * _FILLING < disk.f_blocks * disk.f_frsize:
         return False
-    if _remove(next((file for file in sizes if is_finished(file)), None)):
+    if _remove(next((file for file in files if is_finished(file) or file.name in names), None)):
         return True
-    oldest = next(file for file in sizes if sizes[file])
-    for end in ("-wal", "-shm"):
-        Path(f"{oldest}{end}").unlink(missing_ok=True)
-    os.truncate(oldest, 0)
-    return True
+    oldest = next((file for file in files[:-1] if sizes[file]), None)
+    if oldest:
+        for end in ("-wal", "-shm"):
+            Path(f"{oldest}{end}").unlink(missing_ok=True)
+        os.truncate(oldest, 0)
+    return oldest is not None
 
 
 def finish(file: Path) -> None:

@@ -128,7 +128,7 @@ def is_damage(error: BaseException) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell a disk without room from one that fails; the index of the log needs some too."""
+    """Say whether room may be what was missing; the index of the log needs some too."""
     code = getattr(error, "sqlite_errorcode", None)
     return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE) or getattr(error, "errno", None) == errno.ENOSPC
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.spool import beside, copies, database, given_up, layout, mark, salvage, soundness
+from agent.spool.wreck import DAMAGE, Wreck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +29,6 @@ def opened(path: Path, load: Callable[[database.Connection], None], *, is_short:
 
     `is_short`: the disk is nearly full. Raises database.Error or OSError where it is the disk that fails.
     """
-    while True:
-        try:
-            return _opened(path, load, is_short=is_short)
-        except (database.Error, OSError) as error:
-            if not (database.is_full(error) and copies.make_room(path)):
-                raise
-
-
-def _opened(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> Opened:
     set_aside, damage = None, "found out as it was used"
     if beside.condemned(path).exists():
         set_aside = beside.put_aside(path)
@@ -52,6 +45,22 @@ def _opened(path: Path, load: Callable[[database.Connection], None], *, is_short
 
 
 def _loaded(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> database.Connection:
+    while True:
+        try:
+            return _tried(path, load, is_short=is_short)
+        except (database.Error, OSError) as error:
+            if not (database.is_full(error) and copies.make_room(path, _copied(path))):
+                raise
+
+
+def _copied(path: Path) -> list[str]:
+    """Give the damaged files that a spool has copied, without opening it for writing."""
+    with contextlib.closing(Wreck(path)) as wreck, contextlib.suppress(*DAMAGE):
+        return [name for name, *_ in copies.copied(wreck.noted(copies.NOTE))]
+    return []
+
+
+def _tried(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> database.Connection:
     has_log = _size(Path(f"{path}-wal")) > 0  # the last process ended in no good order
     db = layout.opened(
         path, lambda: {given_up.NOTE: given_up.GivenUp("").text(), **salvage.todo(path)}, is_short=is_short
