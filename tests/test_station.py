@@ -402,6 +402,7 @@ def test_status_says_who_runs_and_what_was_measured_last(station, broker, platfo
     assert result.returncode == 0
     assert f"stationd: running, process {daemon.process.pid}" in result.stdout
     assert re.search(r"^room +[1-9][0-9.]* days without a broker$", result.stdout, re.MULTILINE)
+    assert "MB a day" not in result.stdout  # known after two minutes; tests/test_look.py
     daemon.stop()
     result = daemon.command("status")
     assert result.returncode == 1
