@@ -13,6 +13,7 @@ from agent.ledger import Ledger
 from agent.record import ledger
 from agent.spool.ranges import Ranges
 from agent.spool.reader import Reader
+from agent.spool.room import SMALL_BYTES
 from agent.spool.soundness import unacknowledged
 from agent.spool.stored import DamagedRecord
 from agent.storage import Storage
@@ -33,8 +34,6 @@ TRIM_EVERY_S = 30.0
 TRIM_BATCHES = 25
 MEASURE_EVERY_S = 10.0
 CATCH_UP_BYTES = 1_000_000
-SMALL_BYTES = 512 * 1024
-"""A spool that small is not what fills the disk, and gives up nothing unsent for it."""
 _NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -159,9 +158,11 @@ class Committer:
         return newest
 
     def _salvage(self) -> None:
-        """Copy a batch of what still reads of a damaged spool."""
-        if self._spool.salvage and self._timekeeper.is_trusted and not self._spool.held():
-            batch = self._spool.salvage.batch(since=self._spool.newest + 1)
+        """Copy a batch of what still reads of a damaged spool, unless copies would have to go again for room."""
+        if not (self._spool.salvage and self._timekeeper.is_trusted) or self._spool.held():
+            return
+        if most := self._spool.space.copies_at_once(self._spool.acknowledged.missing(1, self._spool.newest)):
+            batch = self._spool.salvage.batch(most, since=self._spool.newest + 1)
             self._committed(self._store(batch.records, held=False, notes=batch.notes))
 
     def _keep_ledger(self) -> None:
@@ -213,21 +214,22 @@ class Committer:
         Gives whether to go on soon: a busy station must not store faster than it deletes. A disk that others fill is no
         reason to.
         """
+        self._spool.space.keep_reserve()
         before_ms = now().wall_ms - int(self._retention.keep_s * 1000)
         batches = TRIM_BATCHES
         while batches and self._timekeeper.trusted() and self._spool.trim_acknowledged(before_ms):
             batches -= 1
         while batches and self._is_too_much():
             batches -= 1
-            is_short = self._spool.is_short_of_room()
+            is_short = self._spool.space.is_short()
             if is_short and self._spool.copies.remove_finished():
                 continue
             if self._spool.trim_acknowledged(None) or (is_short and self._spool.copies.remove_copied()):
                 continue
-            if self._spool.used_bytes() <= min(self._retention.size_bytes, SMALL_BYTES):
+            if self._spool.space.used_bytes() <= min(self._retention.size_bytes, SMALL_BYTES):
                 break
             self._drop()
-        return not batches and not self._spool.is_short_of_room()
+        return not batches and not self._spool.space.is_short()
 
     def _given_up(self, first: int, last: int) -> Record:
         return ledger("damaged", now(), first=first, last=last, records=self._spool.count(first, last))
@@ -238,7 +240,7 @@ class Committer:
         return [ledger("damaged", now(), first=one, last=other, records=other - one + 1) for one, other in untold]
 
     def _is_too_much(self) -> bool:
-        return self._spool.used_bytes() > self._retention.size_bytes or self._spool.is_short_of_room()
+        return self._spool.space.used_bytes() > self._retention.size_bytes or self._spool.space.is_short()
 
     def _drop(self) -> None:
         """Give up the oldest unsent records; what tells of it is stored in the same transaction."""

@@ -210,7 +210,7 @@ def test_over_the_size_limit_delivered_records_go_first_and_only_as_many_as_need
     spool.commit([fat(now().wall_ms) for _ in range(700)], [(201, 500)])
     committer.trim()
     left = [one.seq for one in stored(path)]
-    assert spool.used_bytes() <= 2_000_000
+    assert spool.space.used_bytes() <= 2_000_000
     assert left[:200] == list(range(1, 201))
     assert left[-200:] == list(range(501, 701))
     assert len(left) >= 400
@@ -221,7 +221,7 @@ def test_unsent_records_go_last_and_that_is_recorded(spool, path):
     spool.commit([fat(now().wall_ms) for _ in range(700)], [(1, 100)])
     committer.trim()
     committer.commit()
-    assert spool.used_bytes() <= 1_000_000 + 100_000
+    assert spool.space.used_bytes() <= 1_000_000 + 100_000
     told = [json.loads(b"{" + one.body + b"}") for one in stored(path)[-5:]]
     dropped = [(one["first"], one["last"]) for one in told if one["kind"] == "ledger"]
     assert dropped[0][0] == 101
@@ -310,7 +310,7 @@ def test_a_size_with_a_unit_costs_the_delivered_first_then_the_oldest_unsent_and
     spool.commit(wide, [(501, 900)])
     for _ in range(5):
         committer.trim()
-    assert 16_000_000 - 200 * 11_000 < spool.used_bytes() <= 16_000_000  # as much as goes in one transaction
+    assert 16_000_000 - 200 * 11_000 < spool.space.used_bytes() <= 16_000_000  # as much as goes in one transaction
     left = [one for one in stored(path) if b'"raw"' in one.body]
     told = [json.loads(b"{" + one.body + b"}") for one in stored(path) if b'"dropped"' in one.body]
     unsent = [*range(1, 501), *range(901, 2001)]
@@ -344,10 +344,10 @@ def test_a_nearly_full_disk_costs_delivered_records_before_it_costs_a_commit(sma
     with Spool(folder / "spool.db") as spool:
         committer, _ = make(spool)
         spool.commit([fat(now().wall_ms) for _ in range(1000)], [(1, 1000)])
-        (folder / "rest").write_bytes(bytes(spool._room.free_bytes() - 512 * 1024))
-        assert spool.is_short_of_room()
+        (folder / "rest").write_bytes(bytes(spool.space._room.free_bytes() - 512 * 1024))
+        assert spool.space.is_short()
         committer.trim()
-        assert not spool.is_short_of_room()
+        assert not spool.space.is_short()
         assert 0 < len(stored(folder / "spool.db")) < 1000
 
 
@@ -382,7 +382,7 @@ def test_a_disk_that_fails_ends_the_thread_with_the_reason(spool, path):
 
 def test_a_small_spool_drops_nothing_unsent_on_a_disk_that_others_fill(spool, monkeypatch):
     """Its few records would not make room; the disk is somebody else's trouble until it cannot store."""
-    monkeypatch.setattr(type(spool), "is_short_of_room", lambda _spool: True)
+    monkeypatch.setattr(type(spool.space), "is_short", lambda _space: True)
     timekeeper = Timekeeper("always", 900.0, None)
     committer = Committer(spool, timekeeper, 1.0, Retention(86400.0, 1e9), lambda _newest: None)
     committer.append(event("start", now()))

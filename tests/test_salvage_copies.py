@@ -1,16 +1,15 @@
 """Copies of salvaged records that are dropped, damaged or lost with what tells of them: each first number is told."""
 
-import os
 import sqlite3
 from contextlib import closing
 
 import pytest
 from test_salvage import drain, spoil
 from test_salvage_truth import committer, delivered
-from test_spool import START_MS, fat, fill
+from test_spool import START_MS, fill
 
 from agent.record import Record
-from agent.spool.spool import Spool, SpoolError, condemn
+from agent.spool.spool import Spool, condemn
 from drivers.clock import Moment
 
 
@@ -171,66 +170,3 @@ def test_copies_from_a_spool_whose_id_nobody_knows_are_dropped_without_a_name(pa
         (dropped,) = delivered(path, spool)
     assert dropped["records"] == 1
     assert "copies" not in dropped
-
-
-# ---- a disk without room for the spool that takes the place of a damaged one
-
-
-def crowd(folder, *counts):
-    """Have spools of so many fat records, the first ten of each delivered, all condemned; gives their ids."""
-    path, ids = folder / "spool.db", []
-    for count in counts:
-        with Spool(path) as spool:
-            spool.commit([fat(number) for number in range(count)], [(1, 10)])
-            ids.append(spool.id)
-        condemn(path)
-    return path, ids
-
-
-def fill_the_rest(folder):
-    (folder / "spool.db.ballast").unlink()
-    (folder / "rest").write_bytes(bytes(os.statvfs(folder).f_bavail * 4096))
-
-
-def salvaged(sent, spool):
-    """Give which numbers of a spool came."""
-    return {one["was"]["seq"] for one in sent if one.get("was", {}).get("spool") == spool}
-
-
-def test_a_disk_that_damaged_files_fill_refuses_no_start_and_what_had_to_go_is_told(small_disk):
-    path, (first, second) = crowd(small_disk(16_384), 700, 700)
-    fill_the_rest(path.parent)
-    with Spool(path) as spool:
-        assert spool.set_aside.name == "spool.db.damaged-2"
-        (path.parent / "rest").unlink()
-        sent = delivered(path, spool)
-    assert (salvaged(sent, first), told(sent, first)) == (set(), set(range(11, 701)))
-    assert salvaged(sent, second) == set(range(11, 701))
-    assert all(one["complete"] for one in sent if one.get("event") == "spool_salvaged")
-
-
-def test_what_was_copied_goes_before_what_stands_nowhere_else(small_disk):
-    path, (first, second) = crowd(small_disk(16_384), 500, 600)
-    with Spool(path) as spool:
-        while not spool.salvage.finished and len(spool.copies.text()) < 5:
-            batch = spool.salvage.batch(since=spool.newest + 1)
-            spool.commit(batch.records, notes=batch.notes)
-        assert "damaged-2" in spool.copies.text()
-    fill_the_rest(path.parent)
-    with Spool(path) as spool:
-        sent = delivered(path, spool)
-    assert salvaged(sent, first) == set(range(11, 501))
-    assert salvaged(sent, second) == set(range(11, 601))
-
-
-@pytest.mark.parametrize("counts", [(600,), (1200,)], ids=["others fill it", "the newest fills it"])
-def test_a_start_that_is_refused_for_lack_of_room_costs_no_record(small_disk, counts):
-    """The newest damaged file knows what became of others, and a disk that others fill may have room in a minute."""
-    path, (first,) = crowd(small_disk(16_384), *counts)
-    fill_the_rest(path.parent)
-    with pytest.raises(SpoolError, match=r"spool\.db: cannot be used: .*(full|No space)"):
-        Spool(path)
-    (path.parent / "rest").unlink()
-    with Spool(path) as spool:
-        sent = delivered(path, spool)
-    assert salvaged(sent, first) == set(range(11, counts[0] + 1))

@@ -416,12 +416,12 @@ def test_a_record_measured_at_1970_and_dated_later_is_as_old_as_it_really_is(spo
 def test_the_size_counts_records_and_not_the_log_or_free_pages(spool):
     """The write-ahead log takes its two megabytes whatever is stored; it must not push records out."""
     spool.commit([fat(n) for n in range(100)])
-    full = spool.used_bytes()
+    full = spool.space.used_bytes()
     assert 400_000 < full < 600_000
     spool.commit([], [(1, 100)])
     while spool.trim_acknowledged(None):
         pass
-    assert spool.used_bytes() < 80_000
+    assert spool.space.used_bytes() < 80_000
 
 
 def test_what_was_dropped_unsent_is_told_with_its_seqs_and_times(spool, path):

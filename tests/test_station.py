@@ -243,6 +243,25 @@ def test_a_damaged_spool_is_set_aside_and_the_station_goes_on(station, broker, p
     assert [line for line in daemon.troubles if "damaged" in line]
 
 
+def test_a_damaged_spool_on_a_full_disk_is_set_aside_and_the_station_goes_on(station, broker, platform, small_disk):
+    """Others have taken even the room of the ballast; all that was in it arrives, while the disk stays full."""
+    folder = small_disk(65_536)
+    daemon = station(broker.port, spool=folder / "spool.db")
+    with Spool(daemon.spool) as spool:
+        spool.commit([measured("so2", [Sample("text", "x" * 500)], now()) for _ in range(1000)])
+    daemon.spool.with_name("spool.db.ballast").unlink()
+    (folder / "rest").write_bytes(bytes(os.statvfs(folder).f_bavail * 4096))
+    with daemon.spool.open("r+b") as file:
+        file.write(b"SQLite format 4")
+    daemon.start()
+    until(lambda: "spool_salvaged" in events(platform), 30)
+    until(lambda: len(values(platform)) > 10)
+    told = {record["event"]: record for record in platform.records() if record["kind"] == "event"}
+    lost = {seq for first, last in told["spool_salvaged"]["lost"] for seq in range(first, last + 1)}
+    assert {seq for _, seq in salvaged(platform)} | lost == set(range(1, 1001))
+    assert daemon.stop() < 5
+
+
 def test_a_spool_with_damage_deep_inside_is_set_aside_at_the_start_and_what_still_reads_arrives(
     station, broker, platform
 ):

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.spool.room import BALLAST_BYTES
+from agent.spool.room import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 NOTE = "copied"
 """The note that holds their names, and the seqs of the first and the last copy of each, as JSON."""
-_FILLING = 4
-"""Damaged files that take this part of the disk are what fills it."""
+_HEAD_BYTES, _PIECE_BYTES = 64 * 1024, 256 * 1024
 
 
 class Copies:
@@ -89,25 +88,15 @@ def kept(spool: Path) -> list[Path]:
 
 
 def make_room(spool: Path, names: Iterable[str]) -> bool:
-    """Where damaged files fill the disk, give one up for a spool that cannot open; says whether there is more room now.
+    """Give up a damaged file or the end of one for a spool that has no room to go on; says whether there was one.
 
-    `names`: those that the spool has copied. One of them or a finished one is deleted, else the oldest is emptied, but
-    never the newest, which knows of others. What is emptied keeps its mark, so salvage tells what is lost with it.
+    `names`: those that the spool has copied. One of them or a finished one is deleted, else the oldest loses its end,
+    the newest comes last. The head of each stays, which holds its notes; salvage tells what is lost with the rest.
     """
     files = kept(spool)
-    sizes = {file: sum(_size(Path(f"{file}{end}")) for end in ("", "-wal")) for file in files}
-    disk = os.statvfs(spool.parent)
-    has_room = disk.f_bavail * disk.f_frsize >= BALLAST_BYTES
-    if has_room or sum(sizes.values()) * _FILLING < disk.f_blocks * disk.f_frsize:
-        return False
     if _remove(next((file for file in files if is_finished(file) or file.name in names), None)):
         return True
-    oldest = next((file for file in files[:-1] if sizes[file]), None)
-    if oldest:
-        for end in ("-wal", "-shm"):
-            Path(f"{oldest}{end}").unlink(missing_ok=True)
-        os.truncate(oldest, 0)
-    return oldest is not None
+    return any(_cut(file, _HEAD_BYTES) or _cut(Path(f"{file}-wal"), 0) for file in files)
 
 
 def finish(file: Path) -> None:
@@ -137,8 +126,13 @@ def _remove(file: Path | None) -> bool:
     return True
 
 
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
+def _cut(file: Path, least: int) -> bool:
+    """Take a piece off the end of a file, so that so many bytes stay at least; says whether there was any."""
+    size = size_of(file)
+    if size <= least:
+        return False
+    os.truncate(file, max(least, size - _PIECE_BYTES))
+    return True
 
 
 def _marker(file: Path) -> Path:

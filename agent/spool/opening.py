@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.spool import beside, copies, database, given_up, layout, mark, salvage, soundness
+from agent.spool.room import size_of
 from agent.spool.wreck import DAMAGE, Wreck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from agent.spool.room import Room
 
 _PAGE_BYTES = 4096
 
@@ -24,33 +27,45 @@ class Opened(NamedTuple):
     damage: str
 
 
-def opened(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> Opened:
+def opened(path: Path, load: Callable[[database.Connection], None], room: Room) -> Opened:
     """Open a spool or begin a new one; `load` reads what it needs and may raise for damage as SQLite does.
 
-    `is_short`: the disk is nearly full. Raises database.Error or OSError where it is the disk that fails.
+    Raises database.Error or OSError where it is the disk that fails, or nothing is left that could make room on it.
     """
     set_aside, damage = None, "found out as it was used"
     if beside.condemned(path).exists():
         set_aside = beside.put_aside(path)
-    elif (marked := mark.read(path)) and marked.given and not _size(path):
+    elif (marked := mark.read(path)) and marked.given and not size_of(path):
         damage = f"it is gone; records up to {marked.given} were given"
         set_aside = _put_aside_as_gone(path)
     try:
-        return Opened(_loaded(path, load, is_short=is_short), set_aside, damage)
+        return Opened(_loaded(path, load, room), set_aside, damage)
     except (database.Error, *database.NONSENSE) as error:
         if not (database.is_damage(error) or database.has_wrong_header(path)):
             raise
         set_aside = beside.put_aside(path)
-        return Opened(_loaded(path, load, is_short=is_short), set_aside, database.why(error))
+        return Opened(_loaded(path, load, room), set_aside, database.why(error))
 
 
-def _loaded(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> database.Connection:
+def _loaded(path: Path, load: Callable[[database.Connection], None], room: Room) -> database.Connection:
+    """Open it, with room to go on: what can be given up for that is, for a station that cannot start loses more."""
+    noted: dict[str, str] = {}
+    while room.missing_bytes() and _gave_up(path, room, noted):
+        pass
     while True:
         try:
-            return _tried(path, load, is_short=is_short)
+            return _tried(path, load, noted, is_short=room.is_short)
         except (database.Error, OSError) as error:
-            if not (database.is_full(error) and copies.make_room(path, _copied(path))):
+            if not (database.is_full(error) and _gave_up(path, room, noted)):
                 raise
+
+
+def _gave_up(path: Path, room: Room, noted: dict[str, str]) -> bool:
+    """Give something up for room; `noted` gets what was left to salvage before that."""
+    if room.give_up_spare():
+        return True
+    noted |= salvage.todo(path, noted)
+    return copies.make_room(path, _copied(path))
 
 
 def _copied(path: Path) -> list[str]:
@@ -60,10 +75,12 @@ def _copied(path: Path) -> list[str]:
     return []
 
 
-def _tried(path: Path, load: Callable[[database.Connection], None], *, is_short: bool) -> database.Connection:
-    has_log = _size(Path(f"{path}-wal")) > 0  # the last process ended in no good order
+def _tried(
+    path: Path, load: Callable[[database.Connection], None], noted: Mapping[str, str], *, is_short: bool
+) -> database.Connection:
+    has_log = size_of(Path(f"{path}-wal")) > 0  # the last process ended in no good order
     db = layout.opened(
-        path, lambda: {given_up.NOTE: given_up.GivenUp("").text(), **salvage.todo(path)}, is_short=is_short
+        path, lambda: {given_up.NOTE: given_up.GivenUp("").text(), **salvage.todo(path, noted)}, is_short=is_short
     )
     try:
         soundness.check_start(db)
@@ -98,7 +115,3 @@ def _put_aside_as_gone(path: Path) -> Path | None:
     path.touch()
     os.truncate(path, _PAGE_BYTES)  # beside an empty file SQLite would delete the log
     return beside.put_aside(path)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -1,12 +1,25 @@
-"""Room on the disk. On a full disk even deleting needs some, so a file is kept that can be given up."""
+"""Room on the disk. On a full disk even deleting needs some, so files are kept that can be given up.
+
+The ballast goes at a start that finds the disk nearly full. The spare goes only for a spool that could not go on else,
+such as one that is begun in the place of a damaged one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 BALLAST_BYTES = 4 * 1024 * 1024
 """As much as the write-ahead log gets, for a checkpoint first moves it into the file and only then frees it."""
+SMALL_BYTES = 512 * 1024
+"""A spool that small is not what fills the disk, and gives up nothing unsent for it."""
+_NEEDED_BYTES = SMALL_BYTES + 256 * 1024
+"""What a spool needs to go on for ever: a small one, its log and the index of that."""
+SPARE_BYTES = _NEEDED_BYTES + 256 * 1024
+"""More than that, for the files beside it need some too."""
+COPYING_BYTES = 64 * 1024
+"""What it takes to read a damaged file with its log: without room for the index of that, SQLite leaves the log out."""
 _ROOMY = 2 * BALLAST_BYTES
 _RESERVE_MOST = 4 * 1024 * 1024
 
@@ -15,20 +28,48 @@ class Room:
     """The disk on which a spool lies. `is_short`: there was so little at the start that the ballast had to go."""
 
     def __init__(self, spool: Path) -> None:
-        self._folder = spool.parent
-        self._ballast = Path(f"{spool}.ballast")
+        self._spool = spool
+        self._ballast, self._spare = Path(f"{spool}.ballast"), Path(f"{spool}.spare")
         self.is_short = self.free_bytes() < BALLAST_BYTES
         if self.is_short:
             self._ballast.unlink(missing_ok=True)
-        elif not self._ballast.exists() and self.free_bytes() >= _ROOMY:
-            self._ballast.write_bytes(bytes(BALLAST_BYTES))
+        self.restore()
+
+    def restore(self) -> None:
+        """Keep what can be given up later, where there is room for it: the spare comes first."""
+        for file, size, wanted in (
+            (self._spare, SPARE_BYTES, 2 * SPARE_BYTES),
+            (self._ballast, BALLAST_BYTES, _ROOMY),
+        ):
+            if size_of(file) < size and self.free_bytes() >= wanted:
+                with contextlib.suppress(OSError):
+                    file.write_bytes(bytes(size))
 
     def free_bytes(self) -> int:
-        """Give what may still be written."""
-        disk = os.statvfs(self._folder)
-        return disk.f_bavail * disk.f_frsize
+        """Give what may still be written; on a disk that does not tell its size, any number."""
+        disk = os.statvfs(self._spool.parent)
+        return disk.f_bavail * disk.f_frsize if disk.f_blocks else 1 << 62
 
     def reserve_bytes(self) -> int:
         """Give how much should stay free, so that no commit fails before the next trim."""
-        disk = os.statvfs(self._folder)
+        disk = os.statvfs(self._spool.parent)
         return min(_RESERVE_MOST, disk.f_blocks * disk.f_frsize // 16)
+
+    def missing_bytes(self) -> int:
+        """Give what the spool needs to go on, beyond what it has taken already and what is free."""
+        taken = sum(size_of(Path(f"{self._spool}{end}")) for end in ("", "-wal", "-shm"))
+        return max(0, _NEEDED_BYTES - taken - self.free_bytes())
+
+    def give_up_spare(self) -> bool:
+        """Delete the spare; says whether there was one."""
+        was_there = size_of(self._spare) > 0
+        self._spare.unlink(missing_ok=True)
+        return was_there
+
+
+def size_of(file: Path) -> int:
+    """Give the size of a file, 0 for none."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

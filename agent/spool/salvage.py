@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.record import SEPARATOR, Record, event
@@ -18,12 +19,15 @@ from agent.spool.wreck import DAMAGE, WAS, Wreck
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 SALVAGE = "salvage"
 """The note that holds what is left to do, as JSON."""
-BATCH_S = 0.1
+AT_ONCE, AT_ONCE_WHEN_SHORT = 500, 50
+"""So many records are copied in one transaction at most."""
+BATCH_S, _BATCH_BYTES, _STRETCH = 0.1, 200_000, 50
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _LOST_RANGES = 100
 _STRIDE_EVERY = 4096
 _TELLERS = (b'"kind":"ledger"', b'"kind":"event","event":"spool_salvaged"')
@@ -83,17 +87,17 @@ class Salvage:
         self._jobs += [_new_job(name) for name in names]
         return bool(is_hurt or names)
 
-    def batch(self, most: int = 500, since: int = 1) -> Batch:
+    def batch(self, most: int = AT_ONCE, since: int = 1) -> Batch:
         """Give the next records, fewer than asked for when reading is slow; commit them before asking again.
 
         `since` is the seq that the first of them will get.
         """
         records: list[Record] = []
         until_s = monotonic_s() + BATCH_S
-        while self._jobs and len(records) < most and monotonic_s() < until_s:
+        while self._jobs and len(records) < most and monotonic_s() < until_s and _bytes(records) < _BATCH_BYTES:
             self._jobs[0]["since"] = self._jobs[0]["since"] or since
             try:
-                records += self._step(self._jobs[0], most - len(records))
+                records += self._step(self._jobs[0], min(_STRETCH, most - len(records)))
             except (
                 LookupError,
                 *DAMAGE,
@@ -192,8 +196,11 @@ def first_names(body: bytes, origin: str | None) -> list[tuple[str, int, int]]:
     return [(spool, first, last) for spool, first, last in names if spool]
 
 
-def todo(spool: Path) -> dict[str, str]:
-    """Give the note for a new spool: every damaged file that is not finished, from where its last spool had come."""
+def todo(spool: Path, before: Mapping[str, str] = _NOTHING) -> dict[str, str]:
+    """Give the note for a new spool: every damaged file that is not finished, from where its last spool had come.
+
+    `before`: such a note from before the files lost a part. What is not there any more stands only in that.
+    """
     files = [file.name for file in copies.kept(spool) if not copies.is_finished(file)]
     known: dict[str, dict[str, Any]] = {}
     if files:
@@ -206,6 +213,8 @@ def todo(spool: Path) -> dict[str, str]:
             }
     jobs = [known.pop(name, _new_job(name) | {"told": False}) for name in reversed(files)]
     jobs += known.values()  # they had to go for room
+    named = {job["kept_as"] for job in jobs}
+    jobs += [job for job in _jobs(before.get(SALVAGE, "[]")) if job["kept_as"] not in named]
     return {SALVAGE: json.dumps(jobs)} if jobs else {}
 
 
@@ -293,6 +302,10 @@ def _extend(ranges: list[list[int]], first: int, last: int) -> None:
         ranges[-1][1] = last
     elif len(ranges) < _LOST_RANGES:
         ranges.append([first, last])
+
+
+def _bytes(records: Sequence[Record]) -> int:
+    return sum(len(record.body) for record in records)
 
 
 def _count(ranges: list[list[int]]) -> int:

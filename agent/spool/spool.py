@@ -17,6 +17,7 @@ from agent.spool.legacy import Legacy
 from agent.spool.oldest import Oldest, oldest
 from agent.spool.reader import Reader
 from agent.spool.room import Room
+from agent.spool.space import Space
 from agent.spool.spool_lock import Lock, holder
 from agent.spool.stored import DamagedRecord, Dating, Hour, Selection, SpoolError, Stored
 from agent.storage import Filling
@@ -63,8 +64,11 @@ class Spool:
         self.path = path
         self.lock = Lock(path)
         try:
-            self._room = Room(path)
-            self._db, self.set_aside, self.damage = opening.opened(path, self._load, is_short=self._room.is_short)
+            room = Room(path)
+            self._db, self.set_aside, self.damage = opening.opened(path, self._load, room)
+            self.space = Space(path, self._db, room)
+            self._mark = mark.Mark(path, self.id)
+            self._mark.put(self.newest, self.newest, self._settled)
         except (database.Error, OSError) as error:
             self.lock.close()
             raise SpoolError(f"{path}: cannot be used: {database.why(error)}") from error
@@ -167,23 +171,12 @@ class Spool:
         with reading(self.path):
             return database.meta(self._db, key)
 
-    def used_bytes(self) -> int:
-        """Give the size of the records; free pages and the write-ahead log (2 MB at most) are not counted."""
-        return (self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._one("PRAGMA page_size")
-
     def filling(self, size_bytes: int) -> Filling:
         """Say how full it is, given how large it may grow and what the disk has left."""
-        used, page = self.used_bytes(), self._one("PRAGMA page_size")
-        room = self._room.free_bytes() - self._room.reserve_bytes() + self._one("PRAGMA freelist_count") * page
         oldest = self._one("SELECT coalesce(min(seq), 0) FROM record")
         stored = self.newest - oldest + 1 if oldest else 0
         unsent = self.acknowledged.missing(1, self.newest)
-        return Filling(used, max(0, min(size_bytes, used + room)), stored, unsent, self.newest)
-
-    def is_short_of_room(self) -> bool:
-        """Say whether the disk is nearly full, counting pages that can be used again as free."""
-        reusable = self._one("PRAGMA freelist_count") * self._one("PRAGMA page_size")
-        return self._room.free_bytes() + reusable < self._room.reserve_bytes()
+        return Filling(self.space.used_bytes(), self.space.limit_bytes(size_bytes), stored, unsent, self.newest)
 
     def trim_acknowledged(self, before_ms: int | None, most: int = 200) -> int:
         """Delete the oldest acknowledged records, those before a time or (None) any; gives how many."""
@@ -295,5 +288,3 @@ class Spool:
         self._checked_from = int(database.meta(db, "checked_from") or 1)
         self.legacy = Legacy(self.path, db)
         beside.keep_id(self.path, self.id)
-        self._mark = mark.Mark(self.path, self.id)
-        self._mark.put(self.newest, self.newest, self._settled)

@@ -13,6 +13,7 @@ from agent.spool import database, mark
 from agent.spool.given_up import NOTE as GIVEN_UP
 from agent.spool.given_up import GivenUp
 from agent.spool.ranges import Ranges
+from agent.spool.room import size_of
 from agent.spool.stored import Dating
 from agent.times import iso
 from drivers.clock import Moment
@@ -63,7 +64,7 @@ class Wreck:
         self.knows_end = marked is not None and marked.is_last and marked.given >= max(ends, default=0)
         self.newest: int | None = max([*ends, *([marked.given] if marked else [])], default=None)
         self._first = 1 if marked or whole is not None else oldest or 1  # what it settled is known by one or the other
-        room = (_size(path) + _size(Path(f"{path}-wal"))) // _SMALLEST_RECORD_BYTES
+        room = (size_of(path) + size_of(Path(f"{path}-wal"))) // _SMALLEST_RECORD_BYTES
         last_acknowledged = max((last for _, last in self._acknowledged), default=0)
         end = self.newest if marked else newest
         self._last = min(end or 1 << 53, max(self._first, last_acknowledged) + room) if columns else 0
@@ -248,6 +249,7 @@ def _opened(path: Path) -> database.Connection | None:
             db = database.connected_to_read(path, *options)
             db.text_factory = lambda text: text.decode("utf-8", "replace")
             with contextlib.suppress(*DAMAGE):
+                db.execute("PRAGMA writable_schema=ON")  # else a file that lost its end would not read at all
                 db.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 return db
             db.close()
@@ -261,13 +263,6 @@ def _id_beside(path: Path) -> str | None:
     except OSError:
         return None
     return found.decode() if _ID.fullmatch(found) else None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _check_json(body: bytes) -> None:
