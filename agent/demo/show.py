@@ -88,7 +88,11 @@ class Show:
 
     def spool_bytes(self) -> int:
         """Give the size of the spool on disk, its write-ahead log included."""
-        return sum(file.stat().st_size for file in self._directory.glob("spool.db*") if file.suffix not in (".ballast", ".spare"))
+        return sum(
+            file.stat().st_size
+            for file in self._directory.glob("spool.db*")
+            if file.suffix not in (".ballast", ".spare")
+        )
 
     def press(self, key: str) -> None:
         """Do what a key stands for."""
