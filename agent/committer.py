@@ -161,8 +161,10 @@ class Committer:
         """Copy a batch of what still reads of a damaged spool, unless copies would have to go again for room."""
         if not (self._spool.salvage and self._timekeeper.is_trusted) or self._spool.held():
             return
-        if most := self._spool.space.copies_at_once(self._spool.acknowledged.missing(1, self._spool.newest)):
-            batch = self._spool.salvage.batch(most, since=self._spool.newest + 1)
+        most = self._spool.space.copies_at_once(self._spool.acknowledged.missing(1, self._spool.newest))
+        if not most and self._spool.space.is_short():
+            self._spool.trim_acknowledged(None)  # those that were delivered make place
+        elif most and (batch := self._spool.salvage.batch(most, since=self._spool.newest + 1)).notes:
             self._committed(self._store(batch.records, held=False, notes=batch.notes))
 
     def _keep_ledger(self) -> None:

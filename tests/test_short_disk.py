@@ -13,6 +13,9 @@ from agent.spool.room import SPARE_BYTES
 from agent.spool.salvage import AT_ONCE_WHEN_SHORT
 from agent.spool.spool import Reader, Spool, SpoolError, condemn
 
+PIECES = (SPARE_BYTES + 256 * 1024) // 4096
+"""No more fat records than that are lost where a damaged file has to make room."""
+
 
 def crowd(folder, *counts):
     """Have spools of so many fat records, the first ten of each delivered, all condemned; gives their ids."""
@@ -83,6 +86,7 @@ def test_where_even_the_spare_is_gone_a_damaged_file_gives_a_piece_and_what_that
         free_again(path)
         sent = deliver(path, spool)
     assert told(sent, first) >= set(range(11, count + 1))
+    assert count - 10 - len(salvaged(sent, first)) <= PIECES
     assert all(one["complete"] for one in sent if one.get("event") == "spool_salvaged")
 
 
@@ -94,6 +98,7 @@ def test_of_damaged_files_that_fill_the_disk_the_oldest_gives_first(small_disk):
         free_again(path)
         sent = deliver(path, spool)
     assert told(sent, first) >= set(range(11, 5001)) > salvaged(sent, first)
+    assert 4990 - len(salvaged(sent, first)) <= PIECES
     assert salvaged(sent, second) == set(range(11, 5001))
     assert all(one["complete"] for one in sent if one.get("event") == "spool_salvaged")
 

@@ -1,4 +1,4 @@
-"""Whether the write-ahead log of a file lost commits that stand in it: SQLite stops at the first frame it cannot trust.
+"""Up to where the write-ahead log of a file reads: SQLite stops at the first frame it cannot trust.
 
 Each commit is synced before the next begins, so a power cut leaves at most one commit frame behind that place. Two
 were both there before, and the numbers in the first may have been sent.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-_HEADER_BYTES, _FRAME_BYTES = 32, 24
+_HEADER_BYTES, FRAME_BYTES = 32, 24
 _MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
 
 
@@ -20,22 +20,47 @@ def is_cut(path: Path, whole_frames: int, page_bytes: int) -> bool:
         log = Path(f"{path}-wal").read_bytes()
     except OSError:
         return False
-    step = _FRAME_BYTES + page_bytes
+    step = FRAME_BYTES + page_bytes
     begin = _HEADER_BYTES + whole_frames * step
     salts = log[16:24] if _is_sound(log[:_HEADER_BYTES]) else log[_HEADER_BYTES + 8 : _HEADER_BYTES + 16]
-    frames = [log[place : place + _FRAME_BYTES] for place in range(begin, len(log) - step + 1, step)]
+    frames = [log[place : place + FRAME_BYTES] for place in range(begin, len(log) - step + 1, step)]
     return sum(frame[8:16] == salts and frame[4:8] != bytes(4) for frame in frames) > 1
 
 
+def committed(log: Path, page_bytes: int) -> dict[int, int]:
+    """Give where in a log the newest committed frame of each page begins. Raises OSError."""
+    found: dict[int, int] = {}
+    pending: dict[int, int] = {}
+    with log.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+        if not _is_sound(header):
+            return {}
+        order, sums = _MAGIC[int.from_bytes(header[:4], "big")], struct.unpack(">2I", header[24:32])
+        at = _HEADER_BYTES
+        while len(frame := file.read(FRAME_BYTES + page_bytes)) == FRAME_BYTES + page_bytes:
+            number, size, *_ = struct.unpack(">2I", frame[:8])
+            sums = _sums(frame[:8] + frame[FRAME_BYTES:], order, *sums)
+            if frame[8:16] != header[16:24] or struct.pack(">2I", *sums) != frame[16:24]:
+                break
+            pending[number] = at
+            if size:  # of the file after a commit
+                found |= pending
+                pending.clear()
+            at += len(frame)
+    return found
+
+
 def _is_sound(header: bytes) -> bool:
-    if len(header) < _HEADER_BYTES:
+    if len(header) < _HEADER_BYTES or int.from_bytes(header[:4], "big") not in _MAGIC:
         return False
-    magic, *_ = struct.unpack(">8I", header)
-    if magic not in _MAGIC:
-        return False
-    words = struct.unpack(f"{_MAGIC[magic]}6I", header[:24])
-    one = two = 0
+    order = _MAGIC[int.from_bytes(header[:4], "big")]
+    return struct.pack(">2I", *_sums(header[:24], order, 0, 0)) == header[24:32]
+
+
+def _sums(data: bytes, order: str, one: int, two: int) -> tuple[int, int]:
+    """Go on with the two sums over words of four bytes."""
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
     for even, odd in zip(words[::2], words[1::2], strict=True):
         one = (one + even + two) & 0xFFFFFFFF
         two = (two + odd + one) & 0xFFFFFFFF
-    return struct.pack(">2I", one, two) == header[24:32]
+    return one, two

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.spool import beside, copies, database, given_up, layout, mark, salvage, soundness
 from agent.spool.room import size_of
-from agent.spool.wreck import DAMAGE, Wreck
+from agent.spool.tables import DAMAGE
+from agent.spool.wreck import Wreck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

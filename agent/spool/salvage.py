@@ -13,9 +13,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.record import SEPARATOR, Record, event
-from agent.spool import copies
+from agent.spool import copies, jobs
 from agent.spool.ranges import Ranges
-from agent.spool.wreck import DAMAGE, WAS, Wreck
+from agent.spool.tables import DAMAGE
+from agent.spool.wreck import WAS, Wreck
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ AT_ONCE, AT_ONCE_WHEN_SHORT = 500, 50
 """So many records are copied in one transaction at most."""
 BATCH_S, _BATCH_BYTES, _STRETCH = 0.1, 200_000, 50
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_LOST_RANGES = 100
 _STRIDE_EVERY = 4096
 _TELLERS = (b'"kind":"ledger"', b'"kind":"event","event":"spool_salvaged"')
 
@@ -36,7 +36,7 @@ _TELLERS = (b'"kind":"ledger"', b'"kind":"event","event":"spool_salvaged"')
 class Batch(NamedTuple):
     """Records to store with these notes in one transaction, never held back; `is_done`: nothing is left to do.
 
-    The last record of a file is the event `spool_salvaged`.
+    The last record of a file is the event `spool_salvaged`. No notes: nothing is to be stored.
     """
 
     records: list[Record]
@@ -56,7 +56,8 @@ class Salvage:
 
     def __init__(self, spool: Path, todo: str) -> None:
         self._folder = spool.parent
-        self._jobs = _jobs(todo)
+        self._jobs = jobs.read(todo)
+        self._noted: str | None = None
         self._wreck: Wreck | None = None
         self.finished: list[tuple[str, int]] = []
         """Files that the last batch ended, and the seq from which on their copies stand."""
@@ -83,8 +84,8 @@ class Salvage:
         is_hurt = job and job["since"] and any(last >= job["since"] for _, last in damaged)
         if job and is_hurt:
             self.close()
-            self._jobs[0] = _again(job)
-        self._jobs += [_new_job(name) for name in names]
+            self._jobs[0] = jobs.again(job)
+        self._jobs += [jobs.new(name) for name in names]
         return bool(is_hurt or names)
 
     def batch(self, most: int = AT_ONCE, since: int = 1) -> Batch:
@@ -97,16 +98,17 @@ class Salvage:
         while self._jobs and len(records) < most and monotonic_s() < until_s and _bytes(records) < _BATCH_BYTES:
             self._jobs[0]["since"] = self._jobs[0]["since"] or since
             try:
-                records += self._step(self._jobs[0], min(_STRETCH, most - len(records)))
+                records += self._step(self._jobs[0], min(_STRETCH, most - len(records)), until_s)
             except (
                 LookupError,
                 *DAMAGE,
             ):  # what was noted makes no sense: from the beginning, for its file may be sound
                 self.close()
-                if self._jobs[0] == (anew := _again(self._jobs[0]) | {"since": since}):
+                if self._jobs[0] == (anew := jobs.again(self._jobs[0]) | {"since": since}):
                     raise
                 self._jobs[0] = anew
-        return Batch(records, {SALVAGE: self.todo()}, not self._jobs)
+        before, self._noted = self._noted, self.todo()
+        return Batch(records, {SALVAGE: self._noted} if records or self._noted != before else {}, not self._jobs)
 
     def close(self) -> None:
         """Close the damaged file."""
@@ -114,30 +116,35 @@ class Salvage:
             self._wreck.close()
         self._wreck = None
 
-    def _step(self, job: dict[str, Any], most: int) -> list[Record]:
-        """Copy the next stretch of a file, or end it."""
+    def _step(self, job: dict[str, Any], most: int, until_s: float) -> list[Record]:
+        """Copy the next stretch of a file, or end it, or look closer at what does not give all."""
         if job["done"]:  # its copies stood in a later file, and none of that was lost
             self.finished.append((self._jobs.pop(0)["kept_as"], 1))
             return []
         if self._wreck is None:
             self._wreck = Wreck(self._folder / job["kept_as"])
+        if self._wreck.lacks:
+            self._wreck.look_closer(until_s)
+            return []
         stretch = self._wreck.wanted(job["next"], most)
         if stretch is None:
             return [self._ended(self._jobs.pop(0))]
         first, last = stretch
         job["next"] = first
         found = self._wreck.records(first, last, 1 + job["failed"] // _STRIDE_EVERY)
+        if self._wreck.lacks:
+            return []
         records: list[Record] = []
         for seq, row in found.items():
             with contextlib.suppress(*DAMAGE):
                 records.append(self._wreck.record(row, job["latest_ms"]))
                 if self._wreck.is_copy(row):
                     job["moved_records"] += 1
-                    _extend(job["moved"], seq, seq)
+                    jobs.extend(job["moved"], seq, seq)
                 job["latest_ms"] = self._wreck.sure_ms(row) or job["latest_ms"]
-                _lose(job, job["next"], seq - 1, pending=False)
+                jobs.lose(job, job["next"], seq - 1, pending=False)
                 job["next"] = seq + 1
-        _lose(job, job["next"], last, pending=last > (self._wreck.newest or 0))
+        jobs.lose(job, job["next"], last, pending=last > (self._wreck.newest or 0))
         job["failed"] = 0 if records else job["failed"] + last - first + 1
         job["next"] = last + 1
         job["copied"] += len(records)
@@ -148,14 +155,14 @@ class Salvage:
         wreck = self._wreck or Wreck(self._folder / job["kept_as"])
         for first, last in job["pending"]:
             if first <= (wreck.newest or 0):
-                _note_lost(job, first, min(last, wreck.newest or 0))
+                jobs.note_lost(job, first, min(last, wreck.newest or 0))
         for first, last in wreck.unread(job["next"]):
-            _note_lost(job, first, last)
+            jobs.note_lost(job, first, last)
         is_all_told = _tell_given_up(job, wreck)
         self.close()
         self.finished.append((job["kept_as"], job["since"]))
         if job["lost_records"] or not wreck.knows_end:  # copies of what stands in an older file may be among them
-            self._jobs[:] = [_again(one) if job["kept_as"] in one["by_way_of"] else one for one in self._jobs]
+            self._jobs[:] = [jobs.again(one) if job["kept_as"] in one["by_way_of"] else one for one in self._jobs]
         return event(
             "spool_salvaged",
             now(),
@@ -165,7 +172,7 @@ class Salvage:
             lost=job["lost"],
             lost_records=job["lost_records"],
             moved=job["moved"],
-            complete=wreck.knows_end and is_all_told and _is_listed(job, "lost") and _is_listed(job, "moved"),
+            complete=wreck.knows_end and is_all_told and jobs.is_listed(job, "lost") and jobs.is_listed(job, "moved"),
         )
 
 
@@ -206,59 +213,26 @@ def todo(spool: Path, before: Mapping[str, str] = _NOTHING) -> dict[str, str]:
     if files:
         with contextlib.closing(Wreck(spool.with_name(files[-1]))) as wreck, contextlib.suppress(*DAMAGE):
             noted = copies.copied(wreck.noted(copies.NOTE))
-            copied = [_new_job(name) | {"done": True} for name, *span in noted if not wreck.is_settled(*span)]
-            noted_jobs = [*_jobs(wreck.noted(SALVAGE) or "[]"), *copied]
+            copied = [jobs.new(name) | {"done": True} for name, *span in noted if not wreck.is_settled(*span)]
+            noted_jobs = [*jobs.read(wreck.noted(SALVAGE) or "[]"), *copied]
             known = {
                 job["kept_as"]: job | {"by_way_of": [*job["by_way_of"], files[-1]], "since": 0} for job in noted_jobs
             }
-    jobs = [known.pop(name, _new_job(name) | {"told": False}) for name in reversed(files)]
-    jobs += known.values()  # they had to go for room
-    named = {job["kept_as"] for job in jobs}
-    jobs += [job for job in _jobs(before.get(SALVAGE, "[]")) if job["kept_as"] not in named]
-    return {SALVAGE: json.dumps(jobs)} if jobs else {}
+    left = [known.pop(name, jobs.new(name) | {"told": False}) for name in reversed(files)]
+    left += known.values()  # they had to go for room
+    named = {job["kept_as"] for job in left}
+    left += [job for job in jobs.read(before.get(SALVAGE, "[]")) if job["kept_as"] not in named]
+    return {SALVAGE: json.dumps(left)} if left else {}
 
 
 def begun(spool: Path, text: str, copied: copies.Copies) -> Salvage | None:
     """Give the salvage that a spool has noted, and of files that came beside it since, if there is something left."""
-    jobs = _jobs(text or "[]")
-    known = {job["kept_as"] for job in jobs}
+    left = jobs.read(text or "[]")
+    known = {job["kept_as"] for job in left}
     for file in copies.kept(spool):
         if file.name not in known and file.name not in copied and not copies.is_finished(file):
-            jobs.append(_new_job(file.name) | {"told": False})
-    return Salvage(spool, json.dumps(jobs)) if jobs else None
-
-
-def _jobs(text: str) -> list[dict[str, Any]]:
-    """Read a note; one of an earlier version has fewer words."""
-    jobs = [_new_job("") | job for job in json.loads(text)]
-    for job in jobs:
-        if not isinstance(job["by_way_of"], list):
-            job["by_way_of"] = [job["by_way_of"]] if job["by_way_of"] else []
-    return jobs
-
-
-def _again(job: dict[str, Any]) -> dict[str, Any]:
-    """Begin a file anew."""
-    return _new_job(job["kept_as"]) | {"told": job["told"]}
-
-
-def _new_job(name: str) -> dict[str, Any]:
-    return {
-        "kept_as": name,
-        "next": 1,
-        "copied": 0,
-        "lost": [],
-        "lost_records": 0,
-        "moved": [],
-        "moved_records": 0,
-        "pending": [],
-        "failed": 0,
-        "since": 0,
-        "latest_ms": None,
-        "by_way_of": [],
-        "done": False,
-        "told": True,
-    }
+            left.append(jobs.new(file.name) | {"told": False})
+    return Salvage(spool, json.dumps(left)) if left else None
 
 
 def _tell_given_up(job: dict[str, Any], wreck: Wreck) -> bool:
@@ -266,47 +240,13 @@ def _tell_given_up(job: dict[str, Any], wreck: Wreck) -> bool:
     if not job["lost_records"] and wreck.knows_end:
         return True
     lost = Ranges((first, last) for first, last in job["lost"])
-    given_up = wreck.given_up(lost if _is_listed(job, "lost") else Ranges([(1, 1 << 62)]))
+    given_up = wreck.given_up(lost if jobs.is_listed(job, "lost") else Ranges([(1, 1 << 62)]))
     for first, last in given_up or ():
         job["lost_records"] += lost.missing(first, last)
         lost.add(first, last)
-    job["lost"] = [list(one) for one in lost][:_LOST_RANGES]
+    job["lost"] = [list(one) for one in lost][: jobs.LOST_RANGES]
     return given_up is not None
-
-
-def _is_listed(job: dict[str, Any], what: str) -> bool:
-    """Say whether all ranges fitted into the list."""
-    return _count(job[what]) == int(job[f"{what}_records"])
-
-
-def _lose(job: dict[str, Any], first: int, last: int, *, pending: bool) -> None:
-    """Count seqs as lost; those behind the last record that reads only once another one is found behind them."""
-    if not pending:
-        for earlier in job["pending"]:
-            _note_lost(job, *earlier)
-        job["pending"] = []
-        _note_lost(job, first, last)
-    elif first <= last:
-        _extend(job["pending"], first, last)
-
-
-def _note_lost(job: dict[str, Any], first: int, last: int) -> None:
-    if first <= last:
-        job["lost_records"] += last - first + 1
-        _extend(job["lost"], first, last)
-
-
-def _extend(ranges: list[list[int]], first: int, last: int) -> None:
-    """Put a range behind others, joining what touches; at most so many are kept."""
-    if ranges and ranges[-1][1] == first - 1:
-        ranges[-1][1] = last
-    elif len(ranges) < _LOST_RANGES:
-        ranges.append([first, last])
 
 
 def _bytes(records: Sequence[Record]) -> int:
     return sum(len(record.body) for record in records)
-
-
-def _count(ranges: list[list[int]]) -> int:
-    return sum(last - first + 1 for first, last in ranges)

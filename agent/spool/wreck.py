@@ -2,88 +2,107 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from agent.record import SEPARATOR, Record, joined
 from agent.spool import database, mark
 from agent.spool.given_up import NOTE as GIVEN_UP
 from agent.spool.given_up import GivenUp
+from agent.spool.pages import Pages
 from agent.spool.ranges import Ranges
 from agent.spool.room import size_of
 from agent.spool.stored import Dating
+from agent.spool.tables import DAMAGE, Row, Tables
 from agent.times import iso
 from drivers.clock import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-DAMAGE = (database.Error, OSError, OverflowError, MemoryError, RecursionError, *database.NONSENSE)
 _SMALLEST_RECORD_BYTES = 16
 _LOOK_BACK = 200
-_TABLES, _COLUMNS = ("record", "shape", "acknowledged", "dating", "meta"), 5
 _NOT_CHECKED = 1 << 62
 WAS = '"was":{'
 _ID = re.compile(rb"[0-9a-f]{32}")
-Row = tuple[Any, ...]
-T = TypeVar("T")
 
 
 class Wreck:
     """What is known of a damaged file, and its records.
 
     `id` and `newest` are None where they do not read. `newest` is the highest seq that was given, as far as that is
-    beyond doubt; `knows_end` says that nothing can have been given behind it.
+    beyond doubt; `knows_end` says that nothing can have been given behind it. `lacks`: the tables do not give all that
+    must have been there, and the pages were not looked through yet.
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = _opened(path)
-        names = [name for (name,) in self._read("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")]
-        self._names = _named(names)
-        columns = list(self._read(f'PRAGMA table_info("{self._names["record"]}")'))
-        self._has_crc = len(columns) > _COLUMNS
-        self._checked_from = self._number("checked_from")
+        self._tables, self._pages = Tables(path), Pages(path)
+        checked_from = self.noted("checked_from")
+        self._checked_from = int(checked_from) if checked_from.isdigit() else _NOT_CHECKED
         noted_id = self.noted("id")
-        self._shapes = self._candidates()
-        self._datings = [Dating(*row) for row in self._small("dating", 6)]
-        marked = mark.read(path)
-        if marked and marked.spool != (noted_id or marked.spool):
-            marked = None
-        self.id: str | None = noted_id or (marked.spool if marked else _id_beside(path))
-        whole = self._try(_all_acknowledged, None)
-        rows = whole or self._small("acknowledged", 2)
+        self._shapes = self._tables.shapes()
+        self._datings = [Dating(*row) for row in self._tables.small("dating", 6)]
+        self._mark = mark.read(path)
+        if self._mark and self._mark.spool != (noted_id or self._mark.spool):
+            self._mark = None
+        self.id: str | None = noted_id or (self._mark.spool if self._mark else _id_beside(path))
+        self._told_until = self._mark.settled if self._mark else None
+        self._whole = self._tables.acknowledged()
+        rows = self._whole or self._tables.small("acknowledged", 2)
         self._acknowledged = Ranges((first, last) for first, last in rows if 0 < first <= last < 1 << 53)
-        if marked and marked.settled and whole is None:
-            self._acknowledged.add(1, marked.settled)
-        oldest, newest = self._end("ASC"), self._end("DESC")
+        if self._mark and self._mark.settled and self._whole is None:
+            self._acknowledged.add(1, self._mark.settled)
+        self._room = (size_of(path) + size_of(Path(f"{path}-wal"))) // _SMALLEST_RECORD_BYTES
+        self._bound(self._end("ASC"), self._end("DESC"))
+        self.lacks = not self._tables.has_records or self._whole is None
+
+    def _bound(self, oldest: int | None, newest: int | None) -> None:
+        """Settle from where to where records are looked for, and whether more can have been."""
+        marked = self._mark
         ends = [seq for seq in (newest, *(last for _, last in self._acknowledged)) if seq]
-        self._told_until = marked.settled if marked else None
         self.knows_end = marked is not None and marked.is_last and marked.given >= max(ends, default=0)
         self.newest: int | None = max([*ends, *([marked.given] if marked else [])], default=None)
-        self._first = 1 if marked or whole is not None else oldest or 1  # what it settled is known by one or the other
-        room = (size_of(path) + size_of(Path(f"{path}-wal"))) // _SMALLEST_RECORD_BYTES
+        # what it settled is known by the mark or by its table
+        self._first = 1 if marked or self._whole is not None else oldest or 1
         last_acknowledged = max((last for _, last in self._acknowledged), default=0)
         end = self.newest if marked else newest
-        self._last = min(end or 1 << 53, max(self._first, last_acknowledged) + room) if columns else 0
+        self._last = (
+            min(end or 1 << 53, max(self._first, last_acknowledged) + self._room)
+            if newest or self._tables.has_records
+            else 0
+        )
+
+    def look_closer(self, until_s: float) -> None:
+        """Look through the pages themselves until a time; where that is done, nothing is lacking any more."""
+        if not self._pages.look(until_s):
+            return
+        self.lacks = False
+        for number, texts in self._pages.shapes.items():
+            known = self._shapes.setdefault(number, [])
+            known += [text for text in texts if text not in known]
+        self._datings += [Dating(*row) for row in self._pages.datings if Dating(*row) not in self._datings]
+        if self._whole is None:
+            for first, last in self._pages.acknowledged:
+                if 0 < first <= last < 1 << 53:
+                    self._acknowledged.add(first, last)
+        self._bound(self._end("ASC"), self._end("DESC"))
 
     def close(self) -> None:
         """Close the file."""
-        if self._db:
-            self._db.close()
+        self._tables.close()
 
     def noted(self, key: str) -> str:
         """Give what was noted, or an empty text."""
-        return self._try(lambda db: database.meta(db, key), "")
+        return self._tables.noted(key)
 
     def given_up(self, lost: Ranges) -> Ranges | None:
         """Give what was given up and told of by records that may be lost; None if that is not known.
 
         Where the note of it does not read it is all that is settled behind what the mark calls settled.
         """
-        noted = self._try(lambda db: GivenUp(database.notes(db)[GIVEN_UP]), None)
+        noted = self._tables.ask(lambda db: GivenUp(database.notes(db)[GIVEN_UP]), None)
         if noted:
             return noted.told_by(lost)
         return None if self._told_until is None else Ranges(self._acknowledged.within(self._told_until + 1, 1 << 62))
@@ -106,12 +125,15 @@ class Wreck:
     def records(self, first: int, last: int, stride: int) -> dict[int, Row]:
         """Give the sound records of a range by their seqs, in order.
 
-        Read in one go as far as that goes, the rest one by one; where long nothing did read, only every `stride`-th,
-        and all if one of them does.
+        Read in one go as far as that goes, the rest from the pages, or one by one; where long nothing did read, only
+        every `stride`-th, and all if one of them does. If then something `lacks`, ask again after a closer look.
         """
         found: dict[int, Row] = {}
         self._collect(found, "BETWEEN ? AND ? ORDER BY seq", first, last)
-        missing = [seq for seq in range(first, last + 1) if seq not in found]
+        if len(found) <= last - first:
+            self.lacks = not self._pages.is_done
+            found |= {row[0]: row for row in self._pages.rows(first, last) if self._is_sound(row)}
+        missing = [seq for seq in range(first, last + 1) if seq not in found and not self.lacks]
         before = len(found)
         for seq in missing[::stride]:
             self._collect(found, "= ?", seq)
@@ -176,7 +198,7 @@ class Wreck:
 
     def _collect(self, found: dict[int, Row], condition: str, *values: int) -> None:
         previous = None
-        for row in self._rows(f"WHERE seq {condition}", *values):
+        for row in self._tables.records(f"WHERE seq {condition}", *values):
             if previous is not None and row[0] <= previous:
                 return
             previous = row[0]
@@ -185,75 +207,11 @@ class Wreck:
 
     def _end(self, order: str) -> int | None:
         """Give the lowest or highest seq that is beyond doubt."""
-        rows = self._rows(f"ORDER BY seq {order} LIMIT {_LOOK_BACK}")
-        return next((row[0] for row in rows if self._is_sound(row)), None)
-
-    def _rows(self, condition: str, *values: int) -> Iterator[Row]:
-        """Give records as far as they read; the names of their columns may be damaged, not their order."""
-        columns = "seq, own, at_ms, elapsed_ms, shape, body" + ", crc" * self._has_crc
-        table = f'SELECT rowid, * FROM "{self._names["record"]}"'  # noqa: S608  no input from outside
-        for row in self._read(f"WITH sound({columns}) AS ({table}) SELECT * FROM sound {condition}", *values):  # noqa: S608  no input from outside
-            yield row[0], *row[2:], *([] if self._has_crc else [None])
-
-    def _candidates(self) -> dict[int, list[str]]:
-        """Give the texts of the shapes; each stands in the table and in its index."""
-        found: dict[int, list[str]] = {}
-        table = self._names["shape"]
-        for order in ("NOT INDEXED", "ORDER BY 3"):
-            rows = self._read(f'SELECT rowid, * FROM "{table}" {order}')  # noqa: S608  no input from outside
-            for number, _, text in (row[:3] for row in rows if len(row) > 2):
-                if isinstance(text, str) and text not in found.setdefault(number, []):
-                    found[number].append(text)
-        return found
-
-    def _small(self, table: str, width: int) -> Iterator[Row]:
-        """Give the rows of a small table that are whole."""
-        for row in self._read(f'SELECT * FROM "{self._names[table]}"'):  # noqa: S608  no input from outside
-            values = row[:width]
-            is_plain = all(value is None or isinstance(value, int) for value in values) and None not in values[:2]
-            if is_plain and (not self._has_crc or database.with_crc(*values) == row):
-                yield values
-
-    def _number(self, key: str) -> int:
-        text = self.noted(key)
-        return int(text) if text.isdigit() else _NOT_CHECKED
-
-    def _read(self, sql: str, *values: int) -> Iterator[Row]:
-        """Give rows as far as they read."""
-        with contextlib.suppress(*DAMAGE):
-            if self._db:
-                with contextlib.closing(self._db.execute(sql, values)) as rows:
-                    yield from rows
-
-    def _try(self, ask: Callable[[database.Connection], T], otherwise: T) -> T:
-        try:
-            return ask(self._db) if self._db else otherwise
-        except DAMAGE:
-            return otherwise
-
-
-def _named(names: list[str]) -> dict[str, str]:
-    """Give the tables by their right names: one whose name was damaged is known by its place."""
-    misnamed = {right: name for right, name in zip(_TABLES, names, strict=False) if name not in _TABLES}
-    return {right: right if right in names else misnamed.get(right, right) for right in _TABLES}
-
-
-def _all_acknowledged(db: database.Connection) -> Ranges | None:
-    return database.acknowledged(db)
-
-
-def _opened(path: Path) -> database.Connection | None:
-    """Open the file with the log beside it, or, if that does not go, without it."""
-    for options in ((), ("immutable=1",)):
-        with contextlib.suppress(*DAMAGE):
-            db = database.connected_to_read(path, *options)
-            db.text_factory = lambda text: text.decode("utf-8", "replace")
-            with contextlib.suppress(*DAMAGE):
-                db.execute("PRAGMA writable_schema=ON")  # else a file that lost its end would not read at all
-                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-                return db
-            db.close()
-    return None
+        is_newest = order == "DESC"
+        of_table = self._tables.records(f"ORDER BY seq {order} LIMIT {_LOOK_BACK}")
+        of_pages = self._pages.outermost(is_newest=is_newest)
+        ends = [next((row[0] for row in rows if self._is_sound(row)), None) for rows in (of_table, of_pages)]
+        return (max if is_newest else min)((seq for seq in ends if seq), default=None)
 
 
 def _id_beside(path: Path) -> str | None:
