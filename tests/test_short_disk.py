@@ -141,6 +141,23 @@ def test_a_disk_that_stays_full_ends_no_station_and_costs_the_damaged_file_next_
     assert gone | {one["seq"] for one in sent} == set(range(1, newest + 1))
 
 
+def test_others_cannot_take_the_room_of_a_spool_that_was_begun_on_a_full_disk(small_disk):
+    path, (first,) = crowd(small_disk(65_536), 600)
+    fill_the_rest(path, spare=True)
+    with Spool(path) as spool:
+        fill_the_rest(path, spare=False)
+        writer = committer(spool)
+        for _ in range(200):
+            fill(spool, 100)
+            writer._salvage()
+            writer.trim()
+        assert os.statvfs(path.parent).f_bavail == 0
+        assert spool.newest > 20_000
+        free_again(path)
+        sent = deliver(path, spool)
+    assert salvaged(sent, first) == set(range(11, 601))
+
+
 def test_a_disk_that_stays_full_does_not_keep_a_damaged_file_from_being_delivered(small_disk):
     path, (first,) = crowd(small_disk(65_536), 600)
     fill_the_rest(path, spare=True)

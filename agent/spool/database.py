@@ -33,6 +33,8 @@ NONSENSE = (ValueError, KeyError, TypeError, AttributeError, struct.error)
 
 _LONGEST_BYTES = 16 * 1024 * 1024
 """A length that was damaged must not make SQLite ask for a gigabyte."""
+_ROOM = "room "
+"""Begins the keys of notes that are there only to make the file larger, for a moment."""
 _NOT_HELD = -(1 << 63)
 _READABLE = (b"\1\1", b"\2\2")
 """Format versions that this SQLite reads and writes (SQLite documentation, "Database File Format")."""
@@ -88,6 +90,16 @@ def has_cut_log(db: Connection, path: Path) -> bool:
 def fold(db: Connection) -> None:
     """Fold the write-ahead log into the file and give its room back."""
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def grow(db: Connection, size_bytes: int, step_bytes: int) -> None:
+    """Have a file take so much room at least, most of it in free pages; by steps, so that its log stays small."""
+    steps = (
+        size_bytes - db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+    ) // step_bytes
+    for step in range(steps):
+        note(db, f"{_ROOM}{step}", "." * step_bytes)
+    db.execute("DELETE FROM meta WHERE substr(key, 1, ?) = ?", (len(_ROOM), _ROOM))
 
 
 def close(db: Connection) -> None:

@@ -56,6 +56,7 @@ def opened(path: Path, notes: Callable[[], Mapping[str, str]], *, is_short: bool
         version = _version(db)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA secure_delete=OFF")  # Debian has it on: pages that become free are written too
         db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES_WHEN_SHORT if is_short else _CHECKPOINT_PAGES}")
         if version < SCHEMA_VERSION:
             _lay_out(db, version, notes())

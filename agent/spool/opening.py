@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.spool import beside, copies, database, given_up, layout, mark, salvage, soundness
-from agent.spool.room import size_of
+from agent.spool.room import OWN_BYTES, size_of
 from agent.spool.tables import DAMAGE
 from agent.spool.wreck import Wreck
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.spool.room import Room
 
 _PAGE_BYTES = 4096
+_SMALL_LOG_BYTES, _GROWTH_BYTES = 256 * 1024, 64 * 1024
 
 
 class Opened(NamedTuple):
@@ -55,7 +56,7 @@ def _loaded(path: Path, load: Callable[[database.Connection], None], room: Room)
         pass
     while True:
         try:
-            return _tried(path, load, noted, is_short=room.is_short)
+            return _tried(path, load, noted, room)
         except (database.Error, OSError) as error:
             if not (database.is_full(error) and _gave_up(path, room, noted)):
                 raise
@@ -77,22 +78,31 @@ def _copied(path: Path) -> list[str]:
 
 
 def _tried(
-    path: Path, load: Callable[[database.Connection], None], noted: Mapping[str, str], *, is_short: bool
+    path: Path, load: Callable[[database.Connection], None], noted: Mapping[str, str], room: Room
 ) -> database.Connection:
     has_log = size_of(Path(f"{path}-wal")) > 0  # the last process ended in no good order
     db = layout.opened(
-        path, lambda: {given_up.NOTE: given_up.GivenUp("").text(), **salvage.todo(path, noted)}, is_short=is_short
+        path, lambda: {given_up.NOTE: given_up.GivenUp("").text(), **salvage.todo(path, noted)}, is_short=room.is_short
     )
     try:
         soundness.check_start(db)
         _check_end(path, db, has_log=has_log)
         load(db)
-        if is_short:
-            database.fold(db)
+        if room.is_short:
+            _make_do(path, db, room)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _make_do(path: Path, db: database.Connection, room: Room) -> None:
+    """Give back the room of a large log, and take what a small spool needs, before others do."""
+    if size_of(Path(f"{path}-wal")) > _SMALL_LOG_BYTES:
+        database.fold(db)
+    if not room.missing_bytes():
+        with contextlib.suppress(database.Error):
+            database.grow(db, OWN_BYTES, _GROWTH_BYTES)
 
 
 def _check_end(path: Path, db: database.Connection, *, has_log: bool) -> None:

@@ -14,9 +14,11 @@ BALLAST_BYTES = 4 * 1024 * 1024
 """As much as the write-ahead log gets, for a checkpoint first moves it into the file and only then frees it."""
 SMALL_BYTES = 512 * 1024
 """A spool that small is not what fills the disk, and gives up nothing unsent for it."""
-_NEEDED_BYTES = SMALL_BYTES + 256 * 1024
-"""What a spool needs to go on for ever: a small one, its log and the index of that."""
-SPARE_BYTES = _NEEDED_BYTES + 256 * 1024
+OWN_BYTES = SMALL_BYTES + 96 * 1024
+"""What a spool takes at once where room is short, for others may fill the rest: it can go on within that for ever."""
+_NEEDED_BYTES = OWN_BYTES + 224 * 1024
+"""That, its log and the index of it."""
+SPARE_BYTES = 1024 * 1024
 """More than that, for the files beside it need some too."""
 COPYING_BYTES = 64 * 1024
 """What it takes to read a damaged file with its log: without room for the index of that, SQLite leaves the log out."""

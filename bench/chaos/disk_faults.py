@@ -15,6 +15,7 @@ from bench.process import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from bench.chaos.world import World
 
@@ -25,11 +26,15 @@ KNOWN_WITHIN_S = 5.0
 @fault("disk filled by another file", "disk", is_apart)
 def _full(world: World) -> Iterator[list[str]]:
     other = world.disk / "other"
-    with other.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(PAGE))
+    _fill(other)
     yield []
     other.unlink()
+
+
+def _fill(other: Path) -> None:
+    with other.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(PAGE))
 
 
 @fault("disk gives an error at each fdatasync", "disk", is_traceable)
@@ -151,3 +156,17 @@ def _overwritten(world: World) -> Iterator[list[str]]:
 @fault("spool truncated while the daemon is dead", "gate", is_apart)
 def _truncated(world: World) -> Iterator[list[str]]:
     yield from _damage(world, _truncate)
+
+
+@fault("head of the spool overwritten and the disk filled while the daemon is dead", "gate", is_apart)
+def _overwritten_and_filled(world: World) -> Iterator[list[str]]:
+    """Others have taken the room of the ballast before."""
+    others = world.disk / "others"
+
+    def spoil(world: World) -> None:
+        _head(world)
+        world.station.spool.with_name("spool.db.ballast").unlink(missing_ok=True)
+        _fill(others)
+
+    yield from _damage(world, spoil)
+    others.unlink(missing_ok=True)
