@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HEADER_BYTES, FRAME_BYTES = 32, 24
 _MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
@@ -27,27 +31,25 @@ def is_cut(path: Path, whole_frames: int, page_bytes: int) -> bool:
     return sum(frame[8:16] == salts and frame[4:8] != bytes(4) for frame in frames) > 1
 
 
-def committed(log: Path, page_bytes: int) -> dict[int, int]:
-    """Give where in a log the newest committed frame of each page begins. Raises OSError."""
-    found: dict[int, int] = {}
-    pending: dict[int, int] = {}
+def committed(log: Path, page_bytes: int) -> Iterator[tuple[int, int]]:
+    """Give the page numbers of the committed frames in a log, and where these begin, in order. Raises OSError."""
+    pending: list[tuple[int, int]] = []
     with log.open("rb") as file:
         header = file.read(_HEADER_BYTES)
         if not _is_sound(header):
-            return {}
+            return
         order, sums = _MAGIC[int.from_bytes(header[:4], "big")], struct.unpack(">2I", header[24:32])
         at = _HEADER_BYTES
         while len(frame := file.read(FRAME_BYTES + page_bytes)) == FRAME_BYTES + page_bytes:
-            number, size, *_ = struct.unpack(">2I", frame[:8])
+            number, size = struct.unpack(">2I", frame[:8])
             sums = _sums(frame[:8] + frame[FRAME_BYTES:], order, *sums)
             if frame[8:16] != header[16:24] or struct.pack(">2I", *sums) != frame[16:24]:
-                break
-            pending[number] = at
+                return
+            pending.append((number, at))
             if size:  # of the file after a commit
-                found |= pending
+                yield from pending
                 pending.clear()
             at += len(frame)
-    return found
 
 
 def _is_sound(header: bytes) -> bool:

@@ -77,7 +77,9 @@ class Pages:
 
     def _looked(self) -> Iterator[bool]:
         with contextlib.suppress(OSError):
-            self._frames.update(committed(self._log_path, self._size))
+            for number, at in committed(self._log_path, self._size):
+                self._frames[number] = at
+                yield True
         chunk_bytes = _CHUNK_PAGES * self._size
         for at in range(0, size_of(self._path), chunk_bytes):
             chunk = _read(self._path, at, chunk_bytes)
