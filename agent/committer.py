@@ -161,7 +161,8 @@ class Committer:
         """Copy a batch of what still reads of a damaged spool, unless copies would have to go again for room."""
         if not (self._spool.salvage and self._timekeeper.is_trusted) or self._spool.held():
             return
-        most = self._spool.space.copies_at_once(self._spool.acknowledged.missing(1, self._spool.newest))
+        unsent = self._spool.acknowledged.missing(1, self._spool.newest)
+        most = self._spool.space.copies_at_once(unsent, needs_index=self._spool.salvage.needs_index())
         if not most and self._spool.space.is_short():
             self._spool.trim_acknowledged(None)  # those that were delivered make place
         elif most and (batch := self._spool.salvage.batch(most, since=self._spool.newest + 1)).notes:
@@ -227,6 +228,8 @@ class Committer:
             if is_short and self._spool.copies.remove_finished():
                 continue
             if self._spool.trim_acknowledged(None) or (is_short and self._spool.copies.remove_copied()):
+                continue
+            if is_short and self._spool.space.give_up_ballast():
                 continue
             if self._spool.space.used_bytes() <= min(self._retention.size_bytes, SMALL_BYTES):
                 break

@@ -1,24 +1,46 @@
-"""The files beside a spool: its id, the word that it is damaged, and what all are called once it is put aside."""
+"""The files beside a spool: its id, the shapes of its records, the word that it is damaged; and putting all aside."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.spool.mark import seal
 
-_BESIDE = ("-wal", "-shm", ".id", ".mark")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BESIDE = ("-wal", "-shm", ".id", ".shapes", ".mark")
 
 
 def keep_id(spool: Path, spool_id: str) -> None:
     """Write the id into a file of its own: records salvaged from a file that lost it would be nobody's."""
-    beside = Path(f"{spool}.id")
+    _keep(Path(f"{spool}.id"), spool_id.encode())
+
+
+def keep_shapes(spool: Path, texts: Mapping[int, str]) -> None:
+    """Write the shapes of records into a file of their own: without its shape no record can be read."""
+    _keep(Path(f"{spool}.shapes"), json.dumps(texts).encode())
+
+
+def shapes(spool: Path) -> dict[int, list[str]]:
+    """Give what that file says; what is right in it, the checksum of a record tells."""
+    try:
+        found = json.loads(Path(f"{spool}.shapes").read_bytes())
+        return {int(number): [str(text)] for number, text in found.items()}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _keep(beside: Path, content: bytes) -> None:
     with contextlib.suppress(OSError):
-        if not beside.exists() or beside.read_bytes() != spool_id.encode():
+        if not beside.exists() or beside.read_bytes() != content:
             new = Path(f"{beside}.new")
             with new.open("wb") as file:
-                file.write(spool_id.encode())
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(beside)

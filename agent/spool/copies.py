@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from agent.spool.room import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agent.spool.ranges import Ranges
 
 NOTE = "copied"
 """The note that holds their names, and the seqs of the first and the last copy of each, as JSON."""
-_HEAD_BYTES, _PIECE_BYTES = 64 * 1024, 256 * 1024
+_HEAD_BYTES, _PIECE_BYTES, _PROBE_BYTES = 64 * 1024, 256 * 1024, 64 * 1024
 
 
 class Copies:
@@ -87,8 +87,8 @@ def kept(spool: Path) -> list[Path]:
     return sorted(found, key=lambda file: int(file.name.rpartition("-")[2]))
 
 
-def make_room(spool: Path, names: Iterable[str]) -> bool:
-    """Give up a damaged file or the end of one for a spool that has no room to go on; says whether there was one.
+def make_room(spool: Path, names: Iterable[str], free_bytes: Callable[[], int]) -> bool:
+    """Give up a damaged file or the end of one for a spool that has no room to go on; says whether that made any.
 
     `names`: those that the spool has copied. One of them or a finished one is deleted, else the oldest loses its end,
     the newest comes last. The head of each stays, which holds its notes; salvage tells what is lost with the rest.
@@ -96,7 +96,12 @@ def make_room(spool: Path, names: Iterable[str]) -> bool:
     files = kept(spool)
     if _remove(next((file for file in files if is_finished(file) or file.name in names), None)):
         return True
-    return any(_cut(file, _HEAD_BYTES) or _cut(Path(f"{file}-wal"), 0) for file in files)
+    return any(_cut(part, least, free_bytes) for file in files for part, least in _parts(file))
+
+
+def most_bytes(spool: Path) -> int:
+    """Give how much of damaged files can be cut off."""
+    return sum(max(0, size_of(part) - least) for file in kept(spool) for part, least in _parts(file))
 
 
 def finish(file: Path) -> None:
@@ -119,20 +124,38 @@ def _remove(file: Path | None) -> bool:
         return False
     try:
         _marker(file).touch()  # an empty file; its number must not be given again
-        for end in ("-wal", "-shm", ".id", ""):
+        for end in ("-wal", "-shm", ".id", ".shapes", ""):
             Path(f"{file}{end}").unlink(missing_ok=True)
     except OSError:
         return False
     return True
 
 
-def _cut(file: Path, least: int) -> bool:
-    """Take a piece off the end of a file, so that so many bytes stay at least; says whether there was any."""
+def _parts(file: Path) -> list[tuple[Path, int]]:
+    """Give what can be cut, and how much of it has to stay."""
+    return [(file, _HEAD_BYTES), (Path(f"{file}-wal"), 0)]
+
+
+def _cut(file: Path, least: int, free_bytes: Callable[[], int]) -> bool:
+    """Take a piece off the end of a file; says whether that made room.
+
+    A little goes first, and comes back if that made none, for what is freed may belong to the reserve of another user.
+    """
     size = size_of(file)
     if size <= least:
         return False
-    os.truncate(file, max(least, size - _PIECE_BYTES))
-    return True
+    with contextlib.suppress(OSError), file.open("r+b", buffering=0) as whole:
+        whole.seek(max(least, size - _PROBE_BYTES))
+        end = whole.read()
+        before = free_bytes()
+        whole.truncate(size - len(end))
+        os.fsync(whole.fileno())
+        if free_bytes() > before:
+            whole.truncate(max(least, size - _PIECE_BYTES))
+            return True
+        whole.seek(size - len(end))
+        whole.write(end)
+    return False
 
 
 def _marker(file: Path) -> Path:

@@ -92,14 +92,14 @@ def fold(db: Connection) -> None:
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def grow(db: Connection, size_bytes: int, step_bytes: int) -> None:
-    """Have a file take so much room at least, most of it in free pages; by steps, so that its log stays small."""
-    steps = (
-        size_bytes - db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
-    ) // step_bytes
-    for step in range(steps):
-        note(db, f"{_ROOM}{step}", "." * step_bytes)
-    db.execute("DELETE FROM meta WHERE substr(key, 1, ?) = ?", (len(_ROOM), _ROOM))
+def grow(db: Connection, step: int, size_bytes: int) -> None:
+    """Have a file take so much more room; what fills it is free pages once `take_back` was called."""
+    note(db, f"{_ROOM}{step}", "." * size_bytes)
+
+
+def take_back(db: Connection) -> None:
+    """Delete what `grow` stored, also for a process that was killed."""
+    db.execute("DELETE FROM meta WHERE key BETWEEN ? AND ?", (_ROOM, f"{_ROOM}~"))
 
 
 def close(db: Connection) -> None:
@@ -126,7 +126,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn every error of reading into SpoolError."""
     try:
         yield
-    except (sqlite3.Error, *NONSENSE) as error:
+    except (sqlite3.Error, OSError, *NONSENSE) as error:
         raise SpoolError(f"{path}: cannot be read: {why(error)}", is_damaged=is_damage(error)) from error
 
 

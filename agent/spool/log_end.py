@@ -32,7 +32,10 @@ def is_cut(path: Path, whole_frames: int, page_bytes: int) -> bool:
 
 
 def committed(log: Path, page_bytes: int) -> Iterator[tuple[int, int]]:
-    """Give the page numbers of the committed frames in a log, and where these begin, in order. Raises OSError."""
+    """Give the page numbers of the committed frames in a log, and where these begin, in order. Raises OSError.
+
+    Between them come zeros, for whoever wants to pause.
+    """
     pending: list[tuple[int, int]] = []
     with log.open("rb") as file:
         header = file.read(_HEADER_BYTES)
@@ -50,6 +53,17 @@ def committed(log: Path, page_bytes: int) -> Iterator[tuple[int, int]]:
                 yield from pending
                 pending.clear()
             at += len(frame)
+            yield 0, 0
+
+
+def has_lost_head(path: Path) -> bool:
+    """Say whether there is a log whose head SQLite cannot trust, so that it reads nothing of it."""
+    try:
+        with Path(f"{path}-wal").open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError:
+        return False
+    return bool(header) and not _is_sound(header)
 
 
 def _is_sound(header: bytes) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.spool import beside, copies, database, given_up, layout, mark, salvage, soundness
-from agent.spool.room import OWN_BYTES, size_of
+from agent.spool.room import NEEDED_BYTES, OWN_BYTES, size_of
 from agent.spool.tables import DAMAGE
 from agent.spool.wreck import Wreck
 
@@ -52,27 +52,32 @@ def opened(path: Path, load: Callable[[database.Connection], None], room: Room) 
 def _loaded(path: Path, load: Callable[[database.Connection], None], room: Room) -> database.Connection:
     """Open it, with room to go on: what can be given up for that is, for a station that cannot start loses more."""
     noted: dict[str, str] = {}
-    while room.missing_bytes() and _gave_up(path, room, noted):
+    if room.missing_bytes():
+        room.give_up_spare()
+    while 0 < room.missing_bytes() <= copies.most_bytes(path) and _gave_up(path, room, noted):
         pass
     while True:
         try:
             return _tried(path, load, noted, room)
         except (database.Error, OSError) as error:
-            if not (database.is_full(error) and _gave_up(path, room, noted)):
+            has_room = not database.is_full(error) or room.free_bytes() >= NEEDED_BYTES
+            if has_room or not (room.give_up_spare() or _gave_up(path, room, noted)):
                 raise
 
 
 def _gave_up(path: Path, room: Room, noted: dict[str, str]) -> bool:
-    """Give something up for room; `noted` gets what was left to salvage before that."""
-    if room.give_up_spare():
-        return True
+    """Give a damaged file or a piece of one up for room; `noted` gets what was left to salvage before that."""
+    if not room.can_gain():
+        return False
     noted |= salvage.todo(path, noted)
-    return copies.make_room(path, _copied(path))
+    return copies.make_room(path, _copied(path), room.free_bytes)
 
 
 def _copied(path: Path) -> list[str]:
     """Give the damaged files that a spool has copied, without opening it for writing."""
     with contextlib.closing(Wreck(path)) as wreck, contextlib.suppress(*DAMAGE):
+        if wreck.lacks_log:  # one of them may have been taken again since
+            return []
         return [name for name, *_ in copies.copied(wreck.noted(copies.NOTE))]
     return []
 
@@ -90,6 +95,8 @@ def _tried(
         load(db)
         if room.is_short:
             _make_do(path, db, room)
+        else:
+            database.take_back(db)
     except BaseException:
         db.close()
         raise
@@ -98,11 +105,16 @@ def _tried(
 
 def _make_do(path: Path, db: database.Connection, room: Room) -> None:
     """Give back the room of a large log, and take what a small spool needs, before others do."""
-    if size_of(Path(f"{path}-wal")) > _SMALL_LOG_BYTES:
-        database.fold(db)
-    if not room.missing_bytes():
-        with contextlib.suppress(database.Error):
-            database.grow(db, OWN_BYTES, _GROWTH_BYTES)
+    with contextlib.suppress(database.Error):
+        if size_of(Path(f"{path}-wal")) > _SMALL_LOG_BYTES:
+            database.fold(db)
+        if not room.missing_bytes():
+            missing = OWN_BYTES - size_of(path)
+            for step in range(missing // _GROWTH_BYTES):
+                if room.free_bytes() > 3 * _GROWTH_BYTES:  # else it could not be taken back
+                    database.grow(db, step, _GROWTH_BYTES)
+    with contextlib.suppress(database.Error):
+        database.take_back(db)
 
 
 def _check_end(path: Path, db: database.Connection, *, has_log: bool) -> None:

@@ -1,8 +1,9 @@
 """The pages of a damaged spool file and its log, looked through one by one for rows that its tables do not give.
 
-One page that is lost may be what leads to hundreds of others, or to all. Each row carries a checksum of its own, so
-what is found is what was written, wherever it lies; a row is never changed, so an older copy of a page is as good. Of
-the log only what was committed is taken: the number of a row that was not was given again.
+One page that is lost may be what leads to hundreds of others, or to all. A record carries a checksum and is never
+changed, so one that passes is what was written, also on an older copy of a page. Of the log only what was committed is
+taken: the number of a record that was not was given again. What was acknowledged is believed only where it belongs, on
+the one page that is never free: from a block of another file that came back it would hide records.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,29 +23,33 @@ from drivers.clock import monotonic_s
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.spool.tables import Row
+
 _USUAL_BYTES = 4096
 _CHUNK_PAGES = 64
-_LOOK_BACK = 64
-_MOST_TORN = 1000
+_GAP = 16
+"""Numbers of a page that are further apart are held as two runs, so that a query finds few that do not matter."""
+_MOST_ENDS = 500
+_ACKNOWLEDGED_PAGE, _ACKNOWLEDGED_WIDTH = 5, 3
+"""Of the table of that name, in a file that was made by this layout; as long as it has but one."""
 _NO_ROW = (IndexError, ValueError)
-Row = tuple[Any, ...]
 
 
 class Pages:
-    """What was found so far; nothing is before the first `look`. Nothing here raises for what it finds."""
+    """What was found; nothing is before all was looked through. Nothing here raises for what it finds."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._log_path = path, Path(f"{path}-wal")
         self._size = _page_bytes(path)
         self._frames: dict[int, int] = {}
         self._first, self._last, self._place = array("q"), array("q"), array("q")
-        self._torn: list[int] = []
+        self._reach = array("q")
         self._work = self._looked()
         self.is_done = False
         self.shapes: dict[int, list[str]] = {}
         """Texts by the numbers of shapes; which is right, the checksum of a record tells."""
-        self.acknowledged: set[tuple[int, int]] = set()
         self.datings: set[tuple[Any, ...]] = set()
+        self.acknowledged: set[tuple[int, int]] = set()
 
     def look(self, until_s: float) -> bool:
         """Go on until a time; says whether all was looked through."""
@@ -52,39 +58,40 @@ class Pages:
         return self.is_done
 
     def rows(self, first: int, last: int) -> Iterator[Row]:
-        """Give what look like records of a range, as (seq, at_ms, elapsed_ms, shape, body, crc), in no order.
-
-        Nothing before all was looked through.
-        """
-        if not self.is_done:
-            return
-        end = bisect_right(self._first, last)
-        near = [n for n in range(max(0, end - _LOOK_BACK), end) if self._last[n] >= first]
-        for place in [*(self._place[n] for n in near), *self._torn]:
-            page, head = self._at(place)
-            for at in btree.cells(page, head) if btree.is_leaf(page, head) else ():
-                with contextlib.suppress(*_NO_ROW):
-                    if first <= btree.rowid(page, at) <= last:
-                        number, values = btree.row(page, at, self._followed)
-                        if _is_record(values):
-                            yield number, *values[1:]
+        """Give what look like records of a range, as (seq, at_ms, elapsed_ms, shape, body, crc), in no order."""
+        n = bisect_right(self._first, last) - 1 if self.is_done else -1
+        places = set()
+        while n >= 0 and self._reach[n] >= first:
+            if self._last[n] >= first:
+                places.add(self._place[n])
+            n -= 1
+        for place in places:
+            yield from self._rows_at(place, first, last)
 
     def outermost(self, *, is_newest: bool) -> Iterator[Row]:
-        """Give what look like records, those with the highest numbers first, or the lowest."""
+        """Give what look like records, those with the highest numbers first, or with the lowest; not all of them."""
+        if not self.is_done:
+            return
         ends = self._last if is_newest else self._first
-        for n in sorted(range(len(ends)), key=ends.__getitem__, reverse=is_newest)[:_LOOK_BACK]:
-            yield from sorted(self.rows(self._first[n], self._last[n]), key=lambda row: row[0], reverse=is_newest)
+        for n in sorted(range(len(ends)), key=ends.__getitem__, reverse=is_newest)[:_MOST_ENDS]:
+            found = self._rows_at(self._place[n], self._first[n], self._last[n])
+            yield from sorted(found, key=lambda row: row[0], reverse=is_newest)
 
     def _looked(self) -> Iterator[bool]:
+        """Look through all of it, with a pause after each piece."""
         with contextlib.suppress(OSError):
             for number, at in committed(self._log_path, self._size):
-                self._frames[number] = at
+                if number:
+                    self._frames[number] = at
                 yield True
         chunk_bytes = _CHUNK_PAGES * self._size
         for at in range(0, size_of(self._path), chunk_bytes):
             chunk = _read(self._path, at, chunk_bytes)
-            for begin in range(0, chunk_bytes, self._size):  # one by one where the disk does not give all
-                page = chunk[begin : begin + self._size] or _read(self._path, at + begin, self._size)
+            for begin in range(0, chunk_bytes, self._size):
+                page = chunk[begin : begin + self._size]
+                if not chunk:  # one by one where the disk does not give all
+                    page = _read(self._path, at + begin, self._size)
+                    yield True
                 number = (at + begin) // self._size + 1
                 self._look_at(page, number, number)
             yield True
@@ -95,46 +102,72 @@ class Pages:
         for name in ("_first", "_last", "_place"):
             found = getattr(self, name)
             setattr(self, name, array("q", (found[n] for n in order)))
+        self._reach = array("q", accumulate(self._last, max))
 
     def _look_at(self, page: bytes, number: int, place: int) -> None:
         head = btree.FILE_HEAD_BYTES if number == 1 else 0
-        if not btree.is_leaf(page, head):
+        kind = btree.kind(page, head)
+        if kind in (btree.INDEX_LEAF, btree.INDEX_INNER):
+            for at in btree.cells(page, head):
+                with contextlib.suppress(*_NO_ROW):
+                    self._keep_entry(btree.entry(page, head, at, self._size, self._followed))
+        if kind != btree.TABLE_LEAF:
             return
         if any(_is_record(values) for _, values in self._rows_of(page, head)):
             self._remember(page, head, place)
             return
-        for row in self._rows_of(page, head):
-            self._keep(*row)
+        for rowid, values in self._rows_of(page, head):
+            self._keep(rowid, values)
+            if number == _ACKNOWLEDGED_PAGE and len(values) == _ACKNOWLEDGED_WIDTH:
+                self._keep_acknowledged(rowid, values)
 
     def _remember(self, page: bytes, head: int, place: int) -> None:
-        """Note which records a page has; where their numbers do not rise it is torn, and may have any."""
-        try:
-            numbers = [btree.rowid(page, at) for at in btree.cells(page, head)]
-        except IndexError:
-            numbers = []
-        if numbers and numbers == sorted(set(numbers)):
-            self._first.append(numbers[0])
-            self._last.append(numbers[-1])
-            self._place.append(place)
-        elif len(self._torn) < _MOST_TORN:
-            self._torn.append(place)
+        """Note which records a page has, by runs; if it is torn there are many."""
+        numbers = set()
+        for at in btree.cells(page, head):
+            with contextlib.suppress(IndexError):
+                numbers.add(btree.rowid(page, at))
+        before = None
+        for number in sorted(numbers):
+            if before is None or number - before > _GAP:
+                self._first.append(number)
+                self._last.append(number)
+                self._place.append(place)
+            self._last[-1] = before = number
 
     def _keep(self, number: int, values: list[Any]) -> None:
         """Keep the row of a small table, if it is one."""
-        plain = (number, *values[1:-1])
         match values:
             case [None, str(text)]:
-                if text not in self.shapes.setdefault(number, []):
-                    self.shapes[number].append(text)
-            case [None, int(), int()] if database.with_crc(*plain) == (number, *values[1:]):
-                self.acknowledged.add((number, values[1]))
-            case [None, int(), _, int(), _, _, int()] if database.with_crc(*plain) == (number, *values[1:]):
-                self.datings.add(plain)
+                self._keep_entry([text, number])
+            case [None, int(), _, int(), _, _, int()]:
+                plain = (number, *values[1:-1])
+                if database.with_crc(*plain) == (number, *values[1:]):
+                    self.datings.add(plain)
+
+    def _keep_acknowledged(self, first: int, values: list[Any]) -> None:
+        if isinstance(values[1], int) and database.with_crc(first, values[1])[-1] == values[2]:
+            self.acknowledged.add((first, values[1]))
+
+    def _keep_entry(self, values: list[Any]) -> None:
+        """Keep a shape, which stands in its table and in an index."""
+        match values:
+            case [str(text), int(number)] if text not in self.shapes.get(number, ()):
+                self.shapes.setdefault(number, []).append(text)
+
+    def _rows_at(self, place: int, first: int, last: int) -> Iterator[Row]:
+        page, head = self._at(place)
+        for at in btree.cells(page, head) if btree.kind(page, head) == btree.TABLE_LEAF else ():
+            with contextlib.suppress(*_NO_ROW):
+                if first <= btree.rowid(page, at) <= last:
+                    number, values = btree.row(page, at, self._size, self._followed)
+                    if _is_record(values):
+                        yield number, *values[1:]
 
     def _rows_of(self, page: bytes, head: int) -> Iterator[tuple[int, list[Any]]]:
         for at in btree.cells(page, head):
             with contextlib.suppress(*_NO_ROW):
-                yield btree.row(page, at, self._followed)
+                yield btree.row(page, at, self._size, self._followed)
 
     def _followed(self, number: int) -> bytes:
         if number == 0:

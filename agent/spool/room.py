@@ -6,7 +6,6 @@ such as one that is begun in the place of a damaged one.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
@@ -16,13 +15,17 @@ SMALL_BYTES = 512 * 1024
 """A spool that small is not what fills the disk, and gives up nothing unsent for it."""
 OWN_BYTES = SMALL_BYTES + 96 * 1024
 """What a spool takes at once where room is short, for others may fill the rest: it can go on within that for ever."""
-_NEEDED_BYTES = OWN_BYTES + 224 * 1024
+NEEDED_BYTES = OWN_BYTES + 320 * 1024
 """That, its log and the index of it."""
 SPARE_BYTES = 1024 * 1024
 """More than that, for the files beside it need some too."""
 COPYING_BYTES = 64 * 1024
-"""What it takes to read a damaged file with its log: without room for the index of that, SQLite leaves the log out."""
+"""What the index of the log of a damaged file takes, with which SQLite reads it."""
 _ROOMY = 2 * BALLAST_BYTES
+_ROOT_RESERVE = 21
+"""Somewhat less than this part of a disk is kept for root (mke2fs(8), -m: 5 %)."""
+_OWN_RESERVE, _OWN_RESERVE_BYTES = 40, 16 * 1024 * 1024
+"""More than this part is kept by ext4 for itself, 4096 blocks at most (Linux, fs/ext4/super.c)."""
 _RESERVE_MOST = 4 * 1024 * 1024
 
 
@@ -32,25 +35,36 @@ class Room:
     def __init__(self, spool: Path) -> None:
         self._spool = spool
         self._ballast, self._spare = Path(f"{spool}.ballast"), Path(f"{spool}.spare")
+        self._has_given = False
         self.is_short = self.free_bytes() < BALLAST_BYTES
         if self.is_short:
-            self._ballast.unlink(missing_ok=True)
+            self._give_up(self._ballast)
         self.restore()
 
     def restore(self) -> None:
         """Keep what can be given up later, where there is room for it: the spare comes first."""
-        for file, size, wanted in (
-            (self._spare, SPARE_BYTES, 2 * SPARE_BYTES),
-            (self._ballast, BALLAST_BYTES, _ROOMY),
-        ):
+        enough = _ROOMY if self._has_given else 2 * SPARE_BYTES
+        for file, size, wanted in ((self._spare, SPARE_BYTES, enough), (self._ballast, BALLAST_BYTES, _ROOMY)):
             if size_of(file) < size and self.free_bytes() >= wanted:
-                with contextlib.suppress(OSError):
-                    file.write_bytes(bytes(size))
+                try:
+                    file.write_bytes(os.urandom(size))  # zeros take no room where the file system compresses
+                except OSError:
+                    file.unlink(missing_ok=True)
 
     def free_bytes(self) -> int:
         """Give what may still be written; on a disk that does not tell its size, any number."""
         disk = os.statvfs(self._spool.parent)
-        return disk.f_bavail * disk.f_frsize if disk.f_blocks else 1 << 62
+        free = disk.f_bavail
+        if os.geteuid() == 0:  # may write into the reserve too, but not into what ext4 keeps for itself
+            free = max(free, disk.f_bfree - min(disk.f_blocks // _OWN_RESERVE, _OWN_RESERVE_BYTES // disk.f_frsize))
+        return free * disk.f_frsize if disk.f_blocks else 1 << 62
+
+    def can_gain(self) -> bool:
+        """Say whether what is deleted can be written again; where root has filled into its reserve it goes to that."""
+        disk = os.statvfs(self._spool.parent)
+        if self.free_bytes() > 0 or os.geteuid() == 0:
+            return True
+        return not self._has_given and not 0 < disk.f_bfree * _ROOT_RESERVE < disk.f_blocks
 
     def reserve_bytes(self) -> int:
         """Give how much should stay free, so that no commit fails before the next trim."""
@@ -60,12 +74,20 @@ class Room:
     def missing_bytes(self) -> int:
         """Give what the spool needs to go on, beyond what it has taken already and what is free."""
         taken = sum(size_of(Path(f"{self._spool}{end}")) for end in ("", "-wal", "-shm"))
-        return max(0, _NEEDED_BYTES - taken - self.free_bytes())
+        return max(0, NEEDED_BYTES - taken - self.free_bytes())
 
     def give_up_spare(self) -> bool:
         """Delete the spare; says whether there was one."""
-        was_there = size_of(self._spare) > 0
-        self._spare.unlink(missing_ok=True)
+        return self._give_up(self._spare)
+
+    def give_up_ballast(self) -> bool:
+        """Delete the ballast; says whether there was one."""
+        return self._give_up(self._ballast)
+
+    def _give_up(self, file: Path) -> bool:
+        was_there = size_of(file) > 0
+        self._has_given |= was_there
+        file.unlink(missing_ok=True)
         return was_there
 
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.record import SEPARATOR, Record, event
 from agent.spool import copies, jobs
 from agent.spool.ranges import Ranges
+from agent.spool.room import size_of
 from agent.spool.tables import DAMAGE
 from agent.spool.wreck import WAS, Wreck
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 SALVAGE = "salvage"
 """The note that holds what is left to do, as JSON."""
@@ -30,6 +31,7 @@ AT_ONCE, AT_ONCE_WHEN_SHORT = 500, 50
 BATCH_S, _BATCH_BYTES, _STRETCH = 0.1, 200_000, 50
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _STRIDE_EVERY = 4096
+_INDEX_BYTES = 32 * 1024
 _TELLERS = (b'"kind":"ledger"', b'"kind":"event","event":"spool_salvaged"')
 
 
@@ -109,6 +111,13 @@ class Salvage:
                 self._jobs[0] = anew
         before, self._noted = self._noted, self.todo()
         return Batch(records, {SALVAGE: self._noted} if records or self._noted != before else {}, not self._jobs)
+
+    def needs_index(self) -> bool:
+        """Say whether the next file has a log that SQLite has to make an index for, which takes some room."""
+        if self._wreck or not self._jobs:
+            return False
+        file = self._folder / self._jobs[0]["kept_as"]
+        return size_of(Path(f"{file}-wal")) > 0 and size_of(Path(f"{file}-shm")) < _INDEX_BYTES
 
     def close(self) -> None:
         """Close the damaged file."""

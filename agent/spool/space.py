@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.spool import database
-from agent.spool.room import COPYING_BYTES, SMALL_BYTES, Room
+from agent.spool.room import COPYING_BYTES, SMALL_BYTES, SPARE_BYTES, Room
 from agent.spool.salvage import AT_ONCE, AT_ONCE_WHEN_SHORT
 
 if TYPE_CHECKING:
@@ -24,26 +24,44 @@ class Space:
 
     def limit_bytes(self, size_bytes: int) -> int:
         """Give up to where the spool can grow, given how large it may grow."""
-        left = self._room.free_bytes() - self._room.reserve_bytes() + self._reusable_bytes()
+        left = self._free_bytes() - self._room.reserve_bytes() + self._reusable_bytes()
         return max(0, min(size_bytes, self.used_bytes() + left))
 
     def is_short(self) -> bool:
         """Say whether the disk is nearly full."""
-        return self._room.free_bytes() + self._reusable_bytes() < self._room.reserve_bytes()
+        return self._free_bytes() + self._reusable_bytes() < self._room.reserve_bytes()
 
-    def copies_at_once(self, unsent: int) -> int:
-        """Give how many salvaged records may be stored at once; 0 where others would soon have to go for them."""
-        if self._room.free_bytes() < COPYING_BYTES:
-            return 0
+    def copies_at_once(self, unsent: int, *, needs_index: bool) -> int:
+        """Give how many salvaged records may be stored at once; 0 where others would soon have to go for them.
+
+        `needs_index`: the damaged file has a log whose index is to be made beside it first.
+        """
+        if needs_index and not self._has(COPYING_BYTES):
+            with database.reading(self._path):
+                if not (self._room.give_up_ballast() or self._room.give_up_spare()):
+                    return 0
         if not self.is_short():
-            return AT_ONCE
+            return AT_ONCE if self._has(SPARE_BYTES) else AT_ONCE_WHEN_SHORT
         has_place = self.used_bytes() <= SMALL_BYTES // 2 and unsent <= AT_ONCE_WHEN_SHORT
         return AT_ONCE_WHEN_SHORT if has_place else 0
 
     def keep_reserve(self) -> None:
         """Keep room that can be given up at a start, if there is enough again."""
-        if not self.is_short():
-            self._room.restore()
+        with database.reading(self._path):
+            if not self.is_short():
+                self._room.restore()
+
+    def give_up_ballast(self) -> bool:
+        """Give up room that is kept for a start with a large log; says whether there was any."""
+        with database.reading(self._path):
+            return self._room.give_up_ballast()
+
+    def _has(self, size_bytes: int) -> bool:
+        return self._free_bytes() >= size_bytes
+
+    def _free_bytes(self) -> int:
+        with database.reading(self._path):
+            return self._room.free_bytes()
 
     def _reusable_bytes(self) -> int:
         return self._number("freelist_count") * self._number("page_size")

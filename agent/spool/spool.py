@@ -58,6 +58,7 @@ class Spool:
     legacy: Legacy
     """What was taken over from damaged spools, and what is noted for a next one."""
     _held_from: int
+    _kept_shapes: int
     _mark: mark.Mark
 
     def __init__(self, path: Path) -> None:
@@ -67,6 +68,7 @@ class Spool:
             room = Room(path)
             self._db, self.set_aside, self.damage = opening.opened(path, self._load, room)
             self.space = Space(path, self._db, room)
+            self._keep_shapes()
             self._mark = mark.Mark(path, self.id)
             self._mark.put(self.newest, self.newest, self._settled)
         except (database.Error, OSError) as error:
@@ -125,6 +127,8 @@ class Spool:
                 database.note(self._db, "held_from", str(first))
         if held and rows and not self._held_from:
             self._held_from = first
+        if len(self._shapes) > self._kept_shapes:
+            self._keep_shapes()
         self.newest = last
         if records:
             self._mark.put(last, last, self._settled)
@@ -236,6 +240,10 @@ class Spool:
             self._shapes[text] = number, database.seed(text)
             self._db.execute("INSERT INTO shape VALUES (?, ?)", (number, text))
         return self._shapes[text]
+
+    def _keep_shapes(self) -> None:
+        beside.keep_shapes(self.path, {number: text for text, (number, _) in self._shapes.items()})
+        self._kept_shapes = len(self._shapes)
 
     def _oldest_ms(self, first: int, last: int) -> int:
         """Give the time of the first record of a range."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.spool import database
+from agent.spool.log_end import has_lost_head
+from agent.spool.room import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from agent.spool.ranges import Ranges
 
@@ -20,10 +22,14 @@ T = TypeVar("T")
 
 
 class Tables:
-    """`has_records`: the table of records is known; `has_crc`: its rows have checksums, as all but the oldest have."""
+    """`has_records`: the table of records is known; `has_crc`: its rows have checksums, as all but the oldest have.
+
+    `lacks_log`: there is a log, but nothing of it is read, so what is noted may be older than what was sent.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._db = _opened(path)
+        self._db, is_alone = _opened(path)
+        self.lacks_log = has_lost_head(path) or (is_alone and size_of(Path(f"{path}-wal")) > 0)
         names = [name for (name,) in self._read("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")]
         self._names = _named(names)
         columns = list(self._read(f'PRAGMA table_info("{self._names["record"]}")'))
@@ -48,6 +54,10 @@ class Tables:
     def acknowledged(self) -> Ranges | None:
         """Give the seqs that need not be sent again, if all of them read."""
         return self.ask(_acknowledged, None)
+
+    def has_datings(self) -> bool:
+        """Say whether all reads of what became known of the time of records."""
+        return self.ask(lambda db: database.datings(db) is not None, otherwise=False)
 
     def records(self, condition: str, *values: int) -> Iterator[Row]:
         """Give records as far as they read; the names of their columns may be damaged, not their order."""
@@ -93,15 +103,15 @@ def _acknowledged(db: database.Connection) -> Ranges | None:
     return database.acknowledged(db)
 
 
-def _opened(path: Path) -> database.Connection | None:
-    """Open the file with the log beside it, or, if that does not go, without it."""
-    for options in ((), ("immutable=1",)):
+def _opened(path: Path) -> tuple[database.Connection | None, bool]:
+    """Open the file with the log beside it, or, if that does not go, without it; says if it is so."""
+    for is_alone in (False, True):
         with contextlib.suppress(*DAMAGE):
-            db = database.connected_to_read(path, *options)
+            db = database.connected_to_read(path, *(["immutable=1"] if is_alone else []))
             db.text_factory = lambda text: text.decode("utf-8", "replace")
             with contextlib.suppress(*DAMAGE):
                 db.execute("PRAGMA writable_schema=ON")  # else a file that lost its end would not read at all
                 db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-                return db
+                return db, is_alone
             db.close()
-    return None
+    return None, True

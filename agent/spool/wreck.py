@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.record import SEPARATOR, Record, joined
-from agent.spool import database, mark
+from agent.spool import beside, database, mark
 from agent.spool.given_up import NOTE as GIVEN_UP
 from agent.spool.given_up import GivenUp
 from agent.spool.pages import Pages
@@ -20,7 +20,7 @@ from agent.times import iso
 from drivers.clock import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 _SMALLEST_RECORD_BYTES = 16
 _LOOK_BACK = 200
@@ -34,7 +34,7 @@ class Wreck:
 
     `id` and `newest` are None where they do not read. `newest` is the highest seq that was given, as far as that is
     beyond doubt; `knows_end` says that nothing can have been given behind it. `lacks`: the tables do not give all that
-    must have been there, and the pages were not looked through yet.
+    must have been there, and the pages were not looked through yet. `lacks_log`: what is noted may be old.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,6 +43,7 @@ class Wreck:
         self._checked_from = int(checked_from) if checked_from.isdigit() else _NOT_CHECKED
         noted_id = self.noted("id")
         self._shapes = self._tables.shapes()
+        self._add_shapes(beside.shapes(path))
         self._datings = [Dating(*row) for row in self._tables.small("dating", 6)]
         self._mark = mark.read(path)
         if self._mark and self._mark.spool != (noted_id or self._mark.spool):
@@ -56,7 +57,8 @@ class Wreck:
             self._acknowledged.add(1, self._mark.settled)
         self._room = (size_of(path) + size_of(Path(f"{path}-wal"))) // _SMALLEST_RECORD_BYTES
         self._bound(self._end("ASC"), self._end("DESC"))
-        self.lacks = not self._tables.has_records or self._whole is None
+        self.lacks_log = self._tables.lacks_log
+        self.lacks = not (self._tables.has_records and self._tables.has_datings()) or self._whole is None
 
     def _bound(self, oldest: int | None, newest: int | None) -> None:
         """Settle from where to where records are looked for, and whether more can have been."""
@@ -79,14 +81,11 @@ class Wreck:
         if not self._pages.look(until_s):
             return
         self.lacks = False
-        for number, texts in self._pages.shapes.items():
-            known = self._shapes.setdefault(number, [])
-            known += [text for text in texts if text not in known]
+        self._add_shapes(self._pages.shapes)
         self._datings += [Dating(*row) for row in self._pages.datings if Dating(*row) not in self._datings]
-        if self._whole is None:
-            for first, last in self._pages.acknowledged:
-                if 0 < first <= last < 1 << 53:
-                    self._acknowledged.add(first, last)
+        for first, last in self._pages.acknowledged if self._whole is None else ():
+            if 0 < first <= last < 1 << 53:
+                self._acknowledged.add(first, last)
         self._bound(self._end("ASC"), self._end("DESC"))
 
     def close(self) -> None:
@@ -100,10 +99,11 @@ class Wreck:
     def given_up(self, lost: Ranges) -> Ranges | None:
         """Give what was given up and told of by records that may be lost; None if that is not known.
 
-        Where the note of it does not read it is all that is settled behind what the mark calls settled.
+        Where the note of it does not read, or may be older than the log would have it, it is all that is settled behind
+        what the mark calls settled.
         """
         noted = self._tables.ask(lambda db: GivenUp(database.notes(db)[GIVEN_UP]), None)
-        if noted:
+        if noted and not self.lacks_log:
             return noted.told_by(lost)
         return None if self._told_until is None else Ranges(self._acknowledged.within(self._told_until + 1, 1 << 62))
 
@@ -195,6 +195,11 @@ class Wreck:
     def _fits(self, row: Row, text: str) -> bool:
         seeds = {row[3]: database.seed(text)}
         return isinstance(row[4], bytes) and database.is_sound(row, seeds, self._checked_from)
+
+    def _add_shapes(self, shapes: Mapping[int, Sequence[str]]) -> None:
+        for number, texts in shapes.items():
+            known = self._shapes.setdefault(number, [])
+            known += [text for text in texts if text not in known]
 
     def _collect(self, found: dict[int, Row], condition: str, *values: int) -> None:
         previous = None
