@@ -175,7 +175,7 @@ class Ledger:
 
     def _note(self) -> str:
         """Say where a new process has to begin, and which of what it meets is in a ledger already."""
-        begin = min((span.first for span in self._spans.values()), default=self.counted + 1)
+        begin = min((span.first for span in self._spans.values() if span.first), default=self.counted + 1)
         self._closed = {hour: seq for hour, seq in self._closed.items() if seq >= begin}
         return json.dumps({"closed_to": self._closed_to, "closed": self._closed, "from": begin})
 

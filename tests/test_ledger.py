@@ -5,7 +5,7 @@ import tracemalloc
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent import committer as committer_module
@@ -228,6 +228,9 @@ STEPS = st.lists(
 @pytest.mark.no_cover
 @settings(max_examples=60)
 @given(STEPS)
+@example(
+    [("store", 0, good), ("turn", 3630, 1), ("kill",), ("store", 7200, good), ("turn", 0, 2), ("kill",)]
+)  # a clock that jumps back: in the hour that it comes to stand only ledgers
 def test_the_ledgers_of_an_hour_add_up_to_what_is_stored_whatever_happens(tmp_path_factory, steps):
     """Random records in random hours, clocks that jump, kills between any two turns: each record counts once."""
     truth: Counter[str] = Counter()
