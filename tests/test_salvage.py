@@ -281,6 +281,7 @@ def test_an_unsynced_mark_of_an_earlier_boot_does_not_claim_to_know_the_end(path
     stale = where(path).read_bytes()
     monkeypatch.setenv("STATIOND_BOOT_ID", "another boot")
     path.write_bytes(b"not a database " * 1000)
+    path.with_name("spool.db-wal").unlink()
     where(path).write_bytes(stale)
     with Spool(path) as spool:
         drain(spool)

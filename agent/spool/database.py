@@ -33,6 +33,8 @@ NONSENSE = (ValueError, KeyError, TypeError, AttributeError, struct.error)
 
 _LONGEST_BYTES = 16 * 1024 * 1024
 """A length that was damaged must not make SQLite ask for a gigabyte."""
+BASE = "seed"
+"""The note of what checksums of records start from."""
 _ROOM = "room "
 """Begins the keys of notes that are there only to make the file larger, for a moment."""
 _NOT_HELD = -(1 << 63)
@@ -42,25 +44,41 @@ _pack = struct.Struct("<qqq").pack
 
 
 def record_crc(seed: int, seq: int, at_ms: int, elapsed_ms: int | None, body: bytes) -> int:
-    """Give the checksum of a record; `seed` is that of the text of its shape, 0 without one."""
+    """Give the checksum of a record; `seed` is what those of its shape start from."""
     return crc32(body, crc32(_pack(seq, at_ms, _NOT_HELD if elapsed_ms is None else elapsed_ms), seed))
 
 
-def seed(shape: str) -> int:
-    """Give the checksum that a record of that shape starts from."""
-    return crc32(shape.encode())
+def seed(shape: str, base: int) -> int:
+    """Give the checksum that a record of that shape starts from; `base` is that of its spool."""
+    return crc32(shape.encode(), base)
+
+
+def base_of(spool_id: str) -> int:
+    """Give what the checksums of a spool start from, so that no record of another one passes for one of its own."""
+    return crc32(spool_id.encode())
+
+
+def base(db: Connection) -> int:
+    """Give it for an open file; those from before have none."""
+    return int(meta(db, BASE) or 0)
+
+
+def seeds(db: Connection) -> dict[int, int]:
+    """Give what the checksums of records start from, by the numbers of their shapes; 0 is for those without."""
+    start = base(db)
+    return {0: start, **{number: seed(text, start) for number, text in shapes(db).items()}}
 
 
 def is_sound(row: tuple[Any, ...], seeds: Mapping[int, int], checked_from: int) -> bool:
     """Say whether a record is what was stored: one before `checked_from` has no checksum and passes.
 
-    `seeds` are the checksums of the shapes by their numbers.
+    `seeds` are what the checksums start from, by the numbers of the shapes.
     """
     seq, at_ms, elapsed_ms, shape, body, crc = row
     if crc is None:
         return bool(seq < checked_from)
     try:
-        return bool(crc == record_crc(seeds[shape] if shape else 0, seq, at_ms, elapsed_ms, body))
+        return bool(crc == record_crc(seeds[shape], seq, at_ms, elapsed_ms, body))
     except NONSENSE:
         return False
 

@@ -15,7 +15,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from agent.spool.database import Newer, connect, newest, note, with_crc
+from agent.spool.database import BASE, Newer, base_of, connect, newest, note, with_crc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -112,7 +112,8 @@ def _lay_out(db: Connection, version: int, notes: Mapping[str, str]) -> None:
         _add_checksums(db)
     else:
         _run(db, _TABLES)
-        note(db, "id", uuid4().hex)
+        note(db, "id", spool_id := uuid4().hex)
+        note(db, BASE, str(base_of(spool_id)))
     _run(db, _HOUR)
     note(db, "checked_from", str(newest(db) + 1))
     for key, value in {**notes, "schema": str(SCHEMA_VERSION)}.items():

@@ -252,7 +252,8 @@ class Reader:
     def _shape(self, number: int) -> Shape:
         if number not in self._shapes:
             texts = database.shapes(self._db)
-            self._shapes = {0: Shape([], 0, 1, None), **{key: shaped(text) for key, text in texts.items()}}
+            base = database.base(self._db)
+            self._shapes = {0: Shape([], base, 1, None), **{key: shaped(text, base) for key, text in texts.items()}}
         return self._shapes[number]
 
     def _present(self, first: int, last: int, found: Ranges) -> None:

@@ -23,10 +23,10 @@ class Shape(NamedTuple):
     instrument: str | None
 
 
-def shaped(text: str) -> Shape:
+def shaped(text: str, base: int) -> Shape:
     """Take a shape apart; what a salvaged record says of its origin counts as no channel."""
     parts = text.encode().split(b"\x1f")
     origin = 1 + (_UNSURE in parts[1]) if parts[0].startswith(_WAS) and len(parts) > 1 else 0
     found = _INSTRUMENT.search(text.replace("\x1f", ""))
     instrument: Any = json.loads(found[1]) if found else None
-    return Shape(parts, crc32(text.encode()), max(1, len(parts) - 1 - origin), instrument)
+    return Shape(parts, crc32(text.encode(), base), max(1, len(parts) - 1 - origin), instrument)

@@ -32,9 +32,8 @@ def check_start(db: database.Connection) -> None:
     """Look at the small tables, the newest records and all of a small file. Raises ValueError or Error for damage."""
     if not re.fullmatch("[0-9a-f]{32}", database.notes(db).get("id", "")):
         raise ValueError("it does not say which spool it is")
-    texts = database.shapes(db)
     database.datings(db)
-    _check_newest(db, {number: database.seed(text) for number, text in texts.items()})
+    _check_newest(db, database.seeds(db))
     size = db.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
     if size <= SMALL_BYTES:
         found = db.execute("PRAGMA quick_check(1)").fetchone()[0]

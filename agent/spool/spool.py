@@ -143,7 +143,7 @@ class Spool:
         self, ranges: Sequence[tuple[int, int]]
     ) -> tuple[list[tuple[str, int, int]], list[tuple[int, int]]]:
         """Give what only records of these ranges account for of earlier spools, and which records are damaged."""
-        seeds = dict(self._shapes.values())
+        seeds = {0: self._base, **dict(self._shapes.values())}
         rows = [row for one in ranges for row in self._rows("SELECT * FROM record WHERE seq BETWEEN ? AND ?", *one)]
         sound = [row for row in rows if database.is_sound(row, seeds, self._checked_from)]
         damaged = {row[0] for row in rows} - {row[0] for row in sound}
@@ -229,7 +229,7 @@ class Spool:
 
     def _row(self, seq: int, record: Record, *, held: bool) -> tuple[int, int, int | None, int, bytes, int]:
         (at_ms, elapsed_ms), text, body = record
-        shape, seed = self._shape(text) if text else (0, 0)
+        shape, seed = self._shape(text) if text else (0, self._base)
         held_ms = elapsed_ms if held else None
         return seq, at_ms, held_ms, shape, body, record_crc(seed, seq, at_ms, held_ms, body)
 
@@ -237,7 +237,7 @@ class Spool:
         """Give the number of a shape and its checksum, storing it if it is new."""
         if text not in self._shapes:
             number = max((number for number, _ in self._shapes.values()), default=0) + 1
-            self._shapes[text] = number, database.seed(text)
+            self._shapes[text] = number, database.seed(text, self._base)
             self._db.execute("INSERT INTO shape VALUES (?, ?)", (number, text))
         return self._shapes[text]
 
@@ -291,7 +291,8 @@ class Spool:
         self.id = database.meta(db, "id")
         self.acknowledged = database.acknowledged(db)
         self.newest = database.newest(db)
-        self._shapes = {text: (number, database.seed(text)) for number, text in database.shapes(db).items()}
+        self._base = database.base(db)
+        self._shapes = {text: (number, database.seed(text, self._base)) for number, text in database.shapes(db).items()}
         self._held_from = int(database.meta(db, "held_from") or 0)
         self._checked_from = int(database.meta(db, "checked_from") or 1)
         self.legacy = Legacy(self.path, db)

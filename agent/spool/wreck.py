@@ -41,14 +41,18 @@ class Wreck:
         self._tables, self._pages = Tables(path), Pages(path)
         checked_from = self.noted("checked_from")
         self._checked_from = int(checked_from) if checked_from.isdigit() else _NOT_CHECKED
-        noted_id = self.noted("id")
+        noted_id, noted_base = self.noted("id"), self.noted(database.BASE)
+        beside_id = _id_beside(path)
+        if noted_base and beside_id and noted_base == str(database.base_of(beside_id)):
+            noted_id = beside_id  # a note may be wrong where the table of notes lost its checksums
         self._shapes = self._tables.shapes()
         self._add_shapes(beside.shapes(path))
         self._datings = [Dating(*row) for row in self._tables.small("dating", 6)]
         self._mark = mark.read(path)
         if self._mark and self._mark.spool != (noted_id or self._mark.spool):
             self._mark = None
-        self.id: str | None = noted_id or (self._mark.spool if self._mark else _id_beside(path))
+        self.id: str | None = noted_id or (self._mark.spool if self._mark else beside_id)
+        self._bases = [0, *(database.base_of(one) for one in {self.id, beside_id} if one)]
         self._told_until = self._mark.settled if self._mark else None
         self._whole = self._tables.acknowledged()
         rows = self._whole or self._tables.small("acknowledged", 2)
@@ -193,8 +197,9 @@ class Wreck:
             return False
 
     def _fits(self, row: Row, text: str) -> bool:
-        seeds = {row[3]: database.seed(text)}
-        return isinstance(row[4], bytes) and database.is_sound(row, seeds, self._checked_from)
+        return isinstance(row[4], bytes) and any(
+            database.is_sound(row, {row[3]: database.seed(text, base)}, self._checked_from) for base in self._bases
+        )
 
     def _add_shapes(self, shapes: Mapping[int, Sequence[str]]) -> None:
         for number, texts in shapes.items():
