@@ -87,9 +87,7 @@ class Peer(threading.Thread):
         super().__init__(daemon=True)
         self.fd, self.framer, self.script = fd, framer, script
         self.requests: list[tuple[float, bytes]] = []
-        self.sending_at: list[float] = []
         self.sent_at: list[float] = []
-        """Times just before and after each piece; it leaves in between."""
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
@@ -128,7 +126,6 @@ class Peer(threading.Thread):
             if self._stop_asked.wait(delay_s):
                 return
             rest = data
-            self.sending_at.append(time.monotonic())
             while rest and not self._stop_asked.is_set():
                 _, ready, _ = select.select([], [self.fd], [], POLL_S)
                 if ready:
