@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 END = until(b"\r")
 TIMEOUT_S = 0.15
-PATIENT = Timing(10)  # where an answer must come, however busy the machine is
+PATIENT = Timing(10)  # where an answer must come, however busy the machine is; `promptly` says how soon
 
 
 def echoing(request: bytes) -> Pieces:
@@ -63,7 +63,7 @@ def test_a_text_instrument_is_asked_and_answers(text):
     """The answer is what stands before the end, over a serial port, TCP and pyserial's socket."""
     line, _ = text
     line.timing = PATIENT
-    assert [line.ask(b"flow a\r", END) for _ in range(3)] == [b"flow a 7\r"] * 3
+    assert promptly(lambda: line.ask(b"flow a\r", END)) == {b"flow a 7\r"}
 
 
 def test_an_answer_in_pieces_is_put_together(text):
@@ -71,7 +71,19 @@ def test_an_answer_in_pieces_is_put_together(text):
     line, holder = text
     line.timing = PATIENT
     holder.script = lambda request: [(0.01, bytes([byte])) for byte in b"o3 41.7\r"]
-    assert line.ask(b"o3\r", END) == b"o3 41.7\r"
+    assert promptly(lambda: line.ask(b"o3\r", END)) == {b"o3 41.7\r"}
+
+
+def promptly(ask: Callable[[], bytes]) -> set[bytes]:
+    """Ask three times, and until one answer came within TIMEOUT_S: what is always later is not the machine's fault."""
+    deadline = time.monotonic() + 10
+    answers, least_s = [], TIMEOUT_S
+    while len(answers) < 3 or least_s >= TIMEOUT_S:
+        assert time.monotonic() < deadline, f"none sooner than after {least_s:.3f} s"
+        begin = time.monotonic()
+        answers.append(ask())
+        least_s = min(least_s, time.monotonic() - begin)
+    return set(answers)
 
 
 @pytest.mark.parametrize("answer", [b"", b"o3 41.", b"\xff" * 70_000, b"o3 " * 30_000])
@@ -197,7 +209,7 @@ def test_a_local_echo_is_taken_off_and_compared(tmp_path):
     """With `echo = "local"` the request comes back first; a damaged one was a collision."""
     instrument = PtyInstrument(tmp_path / "port", "rtu", lambda request: [(0, request), *good("rtu")(request)])
     line = Line("rack", SerialPort(str(instrument.link)), framer="rtu", echo="local", timing=PATIENT)
-    assert read_block(line, 1, Block("input", 7, 2)) == b"\0\7\0\x08"
+    assert promptly(lambda: read_block(line, 1, Block("input", 7, 2))) == {b"\0\7\0\x08"}
     line.timing = Timing(TIMEOUT_S)
     instrument.peer.script = lambda request: [(0, b"\0" + request[1:]), *good("rtu")(request)]
     with pytest.raises(BadAnswer, match="echo differs"):
