@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ sys.path.append(str(Path(__file__).parent.parent))  # bench is no part of what i
 
 from bench.contract import violations
 
-settings.register_profile("suite", deadline=None)  # the machine may be busy with something else
+settings.register_profile("suite", deadline=None)  # the machine may be busy with something else; `_bounded` counts
 settings.load_profile("suite")
+EXAMPLE_S = 0.5
+"""So much of a processor's time an example of Hypothesis may take; most take a thousandth."""
 TO_STATIONS = ("command", "receipt")
 TIMED = {
     **dict.fromkeys(("bench_short", "clock_steps", "demo"), "speed"),
@@ -39,6 +43,23 @@ class Together(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return Together(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    handles = {id(handle): handle for item in items if (handle := getattr(item.obj, "hypothesis", None))}
+    for handle in handles.values():
+        handle.inner_test = _bounded(handle.inner_test)
+
+
+def _bounded(test):
+    @functools.wraps(test)
+    def run(*arguments, **drawn):
+        begin_s = time.thread_time()
+        test(*arguments, **drawn)
+        took_s = time.thread_time() - begin_s
+        assert took_s < EXAMPLE_S, f"the example took {took_s:.2f} s of the processor's time"
+
+    return run
 
 
 @pytest.fixture(autouse=True)
