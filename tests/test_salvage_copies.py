@@ -35,6 +35,16 @@ def told(sent, first):
     return found
 
 
+def sent_after_a_drop(path):
+    """Copy what was set aside and drop what that leaves unsent; gives what is sent then."""
+    with Spool(path) as spool:
+        drain(spool)
+        writer = committer(spool)
+        writer.commit()
+        writer._drop()
+        return delivered(path, spool)
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["the record", "the whole spool"])
 def test_what_tells_of_dropped_copies_may_be_lost_itself(path, whole):
     first = set_aside(path, 150)
@@ -89,12 +99,7 @@ def test_what_the_copy_of_a_teller_told_is_told_again_where_it_is_dropped(path, 
 def test_what_is_said_of_a_file_is_told_again_where_that_is_dropped(path):
     first = set_aside(path, 10)
     spoil(path, 5)
-    with Spool(path) as spool:
-        drain(spool)
-        writer = committer(spool)
-        writer.commit()
-        writer._drop()
-        assert told(delivered(path, spool), first) >= set(range(1, 11))
+    assert told(sent_after_a_drop(path), first) >= set(range(1, 11))
 
 
 def test_that_copies_were_moved_is_told_again_where_what_says_so_is_dropped(path):
@@ -103,12 +108,7 @@ def test_that_copies_were_moved_is_told_again_where_what_says_so_is_dropped(path
         drain(spool)
         second = spool.id
     condemn(path)
-    with Spool(path) as spool:
-        drain(spool)
-        writer = committer(spool)
-        writer.commit()
-        writer._drop()
-        assert told(delivered(path, spool), second) >= set(range(1, 12))
+    assert told(sent_after_a_drop(path), second) >= set(range(1, 12))
 
 
 @pytest.mark.parametrize("new", [b"x", b"7", b"\xff"], ids=["no digit", "another digit", "no text"])

@@ -50,6 +50,21 @@ def delivered(path, spool):
     return [json.loads(b"{" + one.body + b"}") for one in sent]
 
 
+def assert_found_while_sending(path, spool, why):
+    with pytest.raises(SpoolError, match=why) as caught:
+        delivered(path, spool)
+    assert caught.value.is_damaged
+
+
+def copied(path):
+    """Have a spool set aside and copied; gives the copies and what is said of them."""
+    condemn(path)
+    with Spool(path) as spool:
+        drain(spool)
+    was, (said,) = copies(path)
+    return was, said
+
+
 def salvaged_files(path):
     return sorted(file.name for file in path.parent.glob("*.salvaged"))
 
@@ -152,10 +167,7 @@ def test_a_file_whose_note_of_what_was_given_up_is_not_found_is_not_called_compl
         fill(spool, 1)
     spoil(path, 301)
     change(path, b"given_u", b"p", b"q")
-    condemn(path)
-    with Spool(path) as spool:
-        drain(spool)
-    was, (said,) = copies(path)
+    was, said = copied(path)
     lost = {seq for first, last in said["lost"] for seq in range(first, last + 1)}
     assert not said["complete"] or lost | set(was) >= set(range(1, 302))
 
@@ -210,13 +222,8 @@ def test_records_that_one_changed_byte_hides_in_a_large_file_are_not_taken_for_d
     path.write_bytes(data)
     with Spool(path) as spool:
         assert spool.set_aside is None
-        with pytest.raises(SpoolError, match="are not there") as caught:
-            delivered(path, spool)
-        assert caught.value.is_damaged
-    condemn(path)
-    with Spool(path) as spool:
-        drain(spool)
-    was, (said,) = copies(path)
+        assert_found_while_sending(path, spool, "are not there")
+    was, said = copied(path)
     lost = [seq for first, last in said["lost"] for seq in range(first, last + 1)]
     assert sorted([*was, *lost]) == list(range(1, 601))
     assert len(lost) == 5
@@ -229,13 +236,8 @@ def test_a_shape_that_changes_while_the_station_runs_costs_no_record(path):
     with Spool(path) as spool:
         change(path, b'"kind":"raw","instrument":"so', b"2", b"3")
         spool._db.execute("PRAGMA shrink_memory")
-        with pytest.raises(SpoolError, match="differ from their index") as caught:
-            delivered(path, spool)
-        assert caught.value.is_damaged
-    condemn(path)
-    with Spool(path) as spool:
-        drain(spool)
-    was, (said,) = copies(path)
+        assert_found_while_sending(path, spool, "differ from their index")
+    was, said = copied(path)
     assert (sorted(was), said["lost"]) == (list(range(1, 101)), [])
 
 
