@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WITHIN_S, IN_TROUBLE_WITHIN_S = 0.9, 5.5
 """A record's time is the middle of its poll, which takes ten time-outs in trouble; else the poll before is farther."""
+ROUNDED_S = 0.01
+"""By so much times of the station and the simulator, and the middle of them, may differ that are one."""
 TURNS_WITHIN_S = 1.0
 """A flag that begins or ends within a poll is seen by a part of it: then no flag is judged."""
 TROUBLE_LASTS_S = 40.0
@@ -83,9 +85,13 @@ class Truth:
         if not {word, before} <= {"well", "flag"}:
             self._troubles.append((at_s, {name, *more}))
 
-    def around(self, instrument: str, channel: str, at_s: float) -> list[Said]:
-        """Give what an instrument said of a channel around a time; where all is well, the nearest answer at least."""
-        said = [one for one in self._between(instrument, at_s, IN_TROUBLE_WITHIN_S) if channel in one.values]
+    def around(self, instrument: str, channel: str, at_s: float, reach_s: float) -> list[Said]:
+        """Give what an instrument said of a channel around a time; where all is well, the nearest answer at least.
+
+        Nothing that was said farther away than `reach_s` can belong to that poll.
+        """
+        most_s = min(IN_TROUBLE_WITHIN_S, max(WITHIN_S, reach_s + ROUNDED_S))
+        said = [one for one in self._between(instrument, at_s, most_s) if channel in one.values]
         if not said or self.troubled(instrument, at_s):
             return said
         within_s = max(WITHIN_S, min(abs(one.at_s - at_s) for one in said))
@@ -116,7 +122,12 @@ def judge(figures: Figures, folder: Path, instruments: Sequence[Planned], end_s:
     records = list(_records(folder / "spool.db"))
     raw = [one for one in records if one["kind"] == "raw" and one["instrument"] != "station"]
     shapes = {one.name: _shape(one.file) for one in instruments}
-    wrong = [text for record in raw for text in mistakes(record, truth, shapes[record["instrument"]])]
+    reaches_s = reaches(records, lines)
+    wrong = [
+        text
+        for record in raw
+        for text in mistakes(record, truth, shapes[record["instrument"]], reaches_s[record["seq"]])
+    ]
     figures.show("records of instruments", len(raw))
     figures.show("faults made", truth.faults)
     figures.show("samples with a value", sum(_count(record) for record in raw))
@@ -130,7 +141,22 @@ def judge(figures: Figures, folder: Path, instruments: Sequence[Planned], end_s:
     _judge_calm(figures, raw, truth)
 
 
-def mistakes(record: dict[str, Any], truth: Truth, shape: Shape) -> Iterator[str]:
+def reaches(records: Iterable[dict[str, Any]], lines: Mapping[str, str]) -> dict[int, float]:
+    """Give for the seq of each record how far from its time its poll may reach.
+
+    A poll begins when its line has told what was before it, and its record has the time of its middle or its end.
+    """
+    told_s: dict[str, float] = {}
+    found: dict[int, float] = {}
+    for record in records:
+        if line := lines.get(record.get("instrument", "")):
+            at_s = milliseconds(record["at"]) / 1000
+            found[record["seq"]] = at_s - told_s.get(line, -math.inf)
+            told_s[line] = at_s
+    return found
+
+
+def mistakes(record: dict[str, Any], truth: Truth, shape: Shape, reach_s: float) -> Iterator[str]:
     """Give what is wrong about a record: a channel too few or too many, a value, a null or a flag nobody said."""
     flags = record.get("flags", {})
     head = f"{record['seq']} {record['at']} {record['instrument']}"
@@ -138,19 +164,20 @@ def mistakes(record: dict[str, Any], truth: Truth, shape: Shape) -> Iterator[str
     if given != shape.channels and not (shape.gives_once and not given):
         yield f"{head}: has {given}, not {shape.channels}"
     for channel, value in record["values"].items():
-        if wrong := _wrong(record, truth, shape, channel, value):
+        if wrong := _wrong(record, truth, shape, channel, reach_s):
             yield f"{head}.{channel} = {value!r}, {flags.get(channel, 'ok')}: {wrong}"
 
 
-def _wrong(record: dict[str, Any], truth: Truth, shape: Shape, channel: str, value: Any) -> str:
+def _wrong(record: dict[str, Any], truth: Truth, shape: Shape, channel: str, reach_s: float) -> str:
     """Say what is wrong about one sample, "" if nothing is; beside a null there may be news of an old result's flag."""
+    value = record["values"][channel]
     flag = record.get("flags", {}).get(channel, "ok")
     if value is None and flag == "ok":
         return "null without a flag"
     if value is None and flag == "no_comm":
         return "" if "error" in record else "null, but the poll did not fail"
     name, at_s = record["instrument"], milliseconds(record["at"]) / 1000
-    said = truth.around(name, channel, at_s)
+    said = truth.around(name, channel, at_s, reach_s)
     same = [one for one in said if _is_same(value, one.values[channel]) or (value is None and shape.gives_once)]
     if not same:
         return f"nobody said that; said was {[one.values[channel] for one in said]}"

@@ -1,6 +1,7 @@
 """The mixed station in short, and its judge."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from agent.times import milliseconds
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # bench is no part of what is installed
 
-from bench.mixed_judge import Shape, Truth, mistakes, slots  # noqa: E402  found by the line above
+from bench.mixed_judge import Shape, Truth, mistakes, reaches, slots  # noqa: E402  found by the line above
 
 needs_mosquitto = pytest.mark.skipif(
     shutil.which("mosquitto", path=f"/usr/sbin:{os.environ['PATH']}") is None, reason="mosquitto is not installed"
@@ -89,7 +90,7 @@ def record(at, values, **more):
 )
 def test_what_was_said_is_right(right, truth):
     """At that time, by that instrument, with its flag; null if it failed, and none of a result that counts once."""
-    assert list(mistakes(right, truth, SHAPES[right["instrument"]])) == []
+    assert list(mistakes(right, truth, SHAPES[right["instrument"]], 2.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -116,8 +117,36 @@ def test_what_was_said_is_right(right, truth):
 )
 def test_what_was_not_said_is_found(wrong, why, truth):
     """Another value, time or channel, a late one; a flag lost or made up; a null without a cause; a channel short."""
-    (found,) = mistakes(wrong, truth, SHAPES[wrong["instrument"]])
+    (found,) = mistakes(wrong, truth, SHAPES[wrong["instrument"]], 2.0)
     assert why in found
+
+
+@pytest.mark.parametrize(
+    ("late", "by_s"),
+    [
+        (record("00:08.000", {"o3": 41.9, "flow": 700}), 2.0),
+        (record("02:05.000", {"so2": 5.5, "code": "A7"}, instrument="so2"), 3.3),
+    ],
+    ids=["well", "in trouble"],
+)
+def test_what_was_said_before_a_poll_began_is_found(late, by_s, truth):
+    """However well or badly things go."""
+    assert list(mistakes(late, truth, SHAPES[late["instrument"]], by_s)) == []
+    found = list(mistakes(late, truth, SHAPES[late["instrument"]], by_s - 0.1))
+    assert found
+    assert all("nobody said" in one for one in found)
+
+
+def test_a_poll_reaches_back_to_what_its_line_told_before():
+    """Whichever instrument on it that was of; an outage that ends tells of the time before it."""
+    told = [("00.000", "raw", "o3"), ("00.100", "raw", "co"), ("00.700", "raw", "so2"), ("03.000", "outage", "o3")]
+    told.append(("04.500", "raw", "o3"))
+    records = [
+        {"seq": seq, "at": f"2026-11-23T10:00:{at}Z", "kind": kind, "instrument": name}
+        for seq, (at, kind, name) in enumerate(told, 1)
+    ]
+    found = reaches([*records, {"seq": 6, "kind": "event"}], {"o3": "rack", "co": "rack", "so2": "rs485"})
+    assert found == pytest.approx({1: math.inf, 2: 0.1, 3: math.inf, 4: 2.9, 5: 1.5})
 
 
 def test_slots_are_counted_once():
