@@ -346,8 +346,9 @@ def test_a_note_of_salvage_that_makes_no_sense_begins_its_file_anew(path):
         fill(spool, 2000)
     condemn(path)
     with Spool(path) as spool:
-        batch = spool.salvage.batch(1000, since=1)
-        spool.commit(batch.records, notes=batch.notes)
+        while spool.newest < 1000:  # a busy machine copies them in several pieces
+            batch = spool.salvage.batch(1000 - spool.newest, since=spool.newest + 1)
+            spool.commit(batch.records, notes=batch.notes)
     change(path, b"CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, cr", b"c", b"b")
     path.write_bytes(re.sub(rb'("next": \d)\d(\d)', rb"\1e\2", path.read_bytes()))
     with Spool(path) as spool:
