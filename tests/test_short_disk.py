@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 
 import pytest
 from test_salvage_copies import told
@@ -9,7 +10,8 @@ from test_salvage_truth import committer
 from test_spool import fat, fill
 
 from agent.delivery.lanes import Lanes
-from agent.spool.room import SPARE_BYTES
+from agent.spool import database, layout
+from agent.spool.room import SPARE_BYTES, Room
 from agent.spool.salvage import AT_ONCE_WHEN_SHORT
 from agent.spool.spool import Reader, Spool, SpoolError, condemn
 
@@ -32,6 +34,10 @@ def fill_the_rest(path, *, spare):
     """Leave no room on a disk, as others do who take the ballast too, and the spare if that is gone as well."""
     for end in ("ballast", *(() if spare else ("spare",))):
         path.with_name(f"spool.db.{end}").unlink(missing_ok=True)
+    fill_up(path)
+
+
+def fill_up(path):
     with path.with_name("rest").open("ab") as rest:
         rest.write(bytes(os.statvfs(path.parent).f_bavail * 4096))
 
@@ -210,3 +216,93 @@ def test_a_disk_on_which_nothing_of_ours_could_make_room_is_named(small_disk):
     fill_the_rest(path, spare=False)
     with pytest.raises(SpoolError, match=r"spool\.db: cannot be used: .*(full|No space)"):
         Spool(path)
+
+
+# ---- nothing is given up in vain
+
+
+def sizes(folder):
+    return {file.name: file.stat().st_size for file in folder.glob("*damaged*") if "-shm" not in file.name}
+
+
+def test_where_cutting_makes_no_room_a_damaged_file_stays_as_it_was(small_disk, monkeypatch):
+    """Root has filled into its reserve, which takes all that is deleted: the start is refused, nothing else."""
+    path, (first,) = crowd(small_disk(65_536), 600)
+    fill_the_rest(path, spare=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(Room, "free_bytes", lambda _: 0)
+        with pytest.raises(SpoolError, match="full"):
+            Spool(path)
+    free_again(path)
+    with Spool(path) as spool:
+        sent = deliver(path, spool)
+    assert salvaged(sent, first) == set(range(11, 601))
+
+
+@pytest.mark.parametrize(("free", "can"), [(0, True), (40, False), (60, True)])
+def test_whether_what_is_deleted_goes_to_the_reserve_of_root_is_told_by_what_is_free_to_root(
+    tmp_path, monkeypatch, free, can
+):
+    """Of 1000 blocks about 50 are kept for root; with less of them free, root has filled into these."""
+    room = Room(tmp_path / "spool.db")
+    disk = os.statvfs_result((4096, 4096, 1000, free, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert room.can_gain() == can
+    room._has_given = True
+    assert not room.can_gain()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert room.can_gain()
+
+
+def test_where_sqlite_finds_no_room_on_a_disk_that_has_some_no_file_is_cut(small_disk, monkeypatch):
+    path, _ = crowd(small_disk(65_536), 600, 600)
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def full(*_, **__):
+        raise error
+
+    before = sizes(path.parent)
+    monkeypatch.setattr(layout, "opened", full)
+    with pytest.raises(SpoolError, match="full"):
+        Spool(path)
+    assert sizes(path.parent).items() >= before.items()
+
+
+def test_what_a_start_that_was_killed_left_to_make_the_spool_larger_is_taken_back(small_disk):
+    path = small_disk(65_536) / "spool.db"
+    with Spool(path) as spool:
+        fill(spool, 140)
+        for step in range(8):
+            database.grow(spool._db, step, 64 * 1024)
+    with Spool(path) as spool:
+        assert spool.space.used_bytes() < 100_000
+
+
+def test_salvage_goes_on_in_free_pages_of_the_spool_while_the_disk_is_full(small_disk):
+    """The room for the index of the damaged file's log is taken from what is kept for a start."""
+    path, (first,) = crowd(small_disk(65_536), 600)
+    with Spool(path) as spool:
+        path.with_name("spool.db.damaged-1-wal").write_bytes(bytes(100))
+        path.with_name("spool.db.damaged-1-shm").unlink()
+        newest = spool.commit([fat(number) for number in range(4000)])
+        spool.commit([], [(1, newest)])
+        while spool.trim_acknowledged(None):
+            pass
+        fill_up(path)
+        assert spool.salvage.needs_index()
+        assert not spool.space.is_short()
+        assert salvaged(deliver(path, spool), first) == set(range(11, 601))
+
+
+def test_the_ballast_is_given_up_before_a_record_that_was_not_sent(small_disk):
+    path = small_disk(65_536) / "spool.db"
+    with Spool(path) as spool:
+        fill(spool, 5000)
+        with path.with_name("rest").open("wb") as rest:
+            rest.write(bytes(os.statvfs(path.parent).f_bavail * 4096 - 2_000_000))
+        assert spool.space.is_short()
+        committer(spool).trim()
+        assert not path.with_name("spool.db.ballast").exists()
+        assert spool.count(1, 5000) == 5000
