@@ -32,16 +32,22 @@ def committer(spool, keep_s=1e9):
     return Committer(spool, Timekeeper("always", 900, None), 1, Retention(keep_s, 1e9), lambda _: None, {})
 
 
+def session(lanes, newest):
+    """Have everything sent and acknowledged; gives it."""
+    lanes.newest, sent = newest, []
+    lanes.begin_session(1 << 20)
+    while parcel := lanes.backfill():
+        sent += parcel.records
+        lanes.acknowledged(parcel)
+    return sent
+
+
 def delivered(path, spool):
     """Deliver everything as the publisher does; gives what was sent."""
     writer, reader = committer(spool), Reader(path)
     lanes, sent = Lanes(reader, writer.acknowledge, writer.damaged), []
     for _ in range(4):
-        lanes.newest = spool.newest
-        lanes.begin_session(1 << 20)
-        while parcel := lanes.backfill():
-            sent += parcel.records
-            lanes.acknowledged(parcel)
+        sent += session(lanes, spool.newest)
         writer.commit()
         while spool.salvage:
             batch = spool.salvage.batch(since=spool.newest + 1)

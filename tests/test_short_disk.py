@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 from test_salvage_copies import told
-from test_salvage_truth import committer
+from test_salvage_truth import committer, session
 from test_spool import fat, fill
 
 from agent.delivery.lanes import Lanes
@@ -57,11 +57,7 @@ def deliver(path, spool):
     lanes = Lanes(reader, writer.acknowledge, writer.damaged)
     for _ in range(1000):
         writer._salvage()
-        lanes.newest = spool.newest
-        lanes.begin_session(1 << 20)
-        while parcel := lanes.backfill():
-            sent += parcel.records
-            lanes.acknowledged(parcel)
+        sent += session(lanes, spool.newest)
         writer.commit()
         writer.trim()
         if not (spool.salvage or spool.acknowledged.gap(1, spool.newest)):
