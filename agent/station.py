@@ -21,7 +21,7 @@ from agent.own_channels import INTERVAL_S, OwnChannels
 from agent.poller import Poller
 from agent.record import event, outage
 from agent.say import Say
-from agent.spool.salvage import SALVAGE
+from agent.spool.damaged.salvage import SALVAGE
 from agent.spool.soundness import SMALL_BYTES, check
 from agent.spool.spool import Reader, Spool, SpoolError, condemn
 from agent.state import Portrait

@@ -1,6 +1,6 @@
 """What was given up stays known until the record that tells of it is delivered, in a note that does not grow."""
 
-from agent.spool.given_up import GivenUp
+from agent.spool.damaged.given_up import GivenUp
 from agent.spool.ranges import Ranges
 
 

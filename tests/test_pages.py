@@ -13,12 +13,12 @@ from test_salvage_copies import told
 from test_salvage_truth import committer, delivered
 from test_spool import START_MS, fat, fill, record
 
-from agent.spool import btree
+from agent.spool.damaged import btree
+from agent.spool.damaged.pages import Pages
+from agent.spool.damaged.wreck import Wreck
 from agent.spool.log_end import committed
-from agent.spool.pages import Pages
 from agent.spool.spool import Spool, condemn
 from agent.spool.stored import Dating
-from agent.spool.wreck import Wreck
 
 PAGE = 4096
 COUNT = 60_000

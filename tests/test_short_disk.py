@@ -11,8 +11,8 @@ from test_spool import fat, fill
 
 from agent.delivery.lanes import Lanes
 from agent.spool import database, layout
+from agent.spool.damaged.salvage import AT_ONCE_WHEN_SHORT
 from agent.spool.room import SPARE_BYTES, Room
-from agent.spool.salvage import AT_ONCE_WHEN_SHORT
 from agent.spool.spool import Reader, Spool, SpoolError, condemn
 
 PIECES = (SPARE_BYTES + 256 * 1024) // 4096

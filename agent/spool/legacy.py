@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.spool import copies, database, given_up, salvage
-from agent.spool.copies import Copies
-from agent.spool.given_up import GivenUp
+from agent.spool import database
+from agent.spool.damaged import copies, given_up, salvage
+from agent.spool.damaged.copies import Copies
+from agent.spool.damaged.given_up import GivenUp
 from agent.spool.ranges import Ranges
 from agent.spool.soundness import unacknowledged
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from agent.spool.salvage import Salvage
+    from agent.spool.damaged.salvage import Salvage
 
     Spans = Sequence[tuple[int, int]]
 

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.spool import beside, copies, database, given_up, layout, mark, salvage, soundness
+from agent.spool import beside, database, layout, mark, soundness
+from agent.spool.damaged import copies, given_up, salvage
+from agent.spool.damaged.tables import DAMAGE
+from agent.spool.damaged.wreck import Wreck
 from agent.spool.room import NEEDED_BYTES, OWN_BYTES, size_of
-from agent.spool.tables import DAMAGE
-from agent.spool.wreck import Wreck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.spool import database
+from agent.spool.damaged.salvage import AT_ONCE, AT_ONCE_WHEN_SHORT
 from agent.spool.room import COPYING_BYTES, SMALL_BYTES, SPARE_BYTES, Room
-from agent.spool.salvage import AT_ONCE, AT_ONCE_WHEN_SHORT
 
 if TYPE_CHECKING:
     from pathlib import Path

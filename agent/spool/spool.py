@@ -10,8 +10,9 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.spool import beside, database, mark, opening, salvage
+from agent.spool import beside, database, mark, opening
 from agent.spool.beside import condemn
+from agent.spool.damaged import salvage
 from agent.spool.database import reading, record_crc, storing, with_crc
 from agent.spool.legacy import Legacy
 from agent.spool.oldest import Oldest, oldest
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.record import Record
-    from agent.spool.copies import Copies
-    from agent.spool.salvage import Salvage
+    from agent.spool.damaged.copies import Copies
+    from agent.spool.damaged.salvage import Salvage
 
 __all__ = [
     "DamagedRecord",

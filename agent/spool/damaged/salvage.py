@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.record import SEPARATOR, Record, event
-from agent.spool import copies, jobs
+from agent.spool.damaged import copies, jobs
+from agent.spool.damaged.tables import DAMAGE
+from agent.spool.damaged.wreck import WAS, Wreck
 from agent.spool.ranges import Ranges
 from agent.spool.room import size_of
-from agent.spool.tables import DAMAGE
-from agent.spool.wreck import WAS, Wreck
 from drivers.clock import monotonic_s, now
 
 if TYPE_CHECKING:

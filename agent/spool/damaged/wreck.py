@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from agent.record import SEPARATOR, Record, joined
 from agent.spool import beside, database, mark
-from agent.spool.given_up import NOTE as GIVEN_UP
-from agent.spool.given_up import GivenUp
-from agent.spool.pages import Pages
+from agent.spool.damaged.given_up import NOTE as GIVEN_UP
+from agent.spool.damaged.given_up import GivenUp
+from agent.spool.damaged.pages import Pages
+from agent.spool.damaged.tables import DAMAGE, Row, Tables
 from agent.spool.ranges import Ranges
 from agent.spool.room import size_of
 from agent.spool.stored import Dating
-from agent.spool.tables import DAMAGE, Row, Tables
 from agent.times import iso
 from drivers.clock import Moment
 

@@ -15,7 +15,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.spool import btree, database
+from agent.spool import database
+from agent.spool.damaged import btree
 from agent.spool.log_end import FRAME_BYTES, committed
 from agent.spool.room import size_of
 from drivers.clock import monotonic_s
@@ -23,7 +24,7 @@ from drivers.clock import monotonic_s
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.spool.tables import Row
+    from agent.spool.damaged.tables import Row
 
 _USUAL_BYTES = 4096
 _CHUNK_PAGES = 64
