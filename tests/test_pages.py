@@ -17,7 +17,7 @@ from agent.spool.damaged import btree
 from agent.spool.damaged.pages import Pages
 from agent.spool.damaged.wreck import Wreck
 from agent.spool.log_end import committed
-from agent.spool.spool import Spool, condemn
+from agent.spool.spool import Reader, Spool, SpoolError, condemn
 from agent.spool.stored import Dating
 
 PAGE = 4096
@@ -205,7 +205,67 @@ def test_times_that_were_settled_are_found_where_their_table_is_lost(tmp_path):
     assert not any("clock" in one for one in sent if "was" in one)
 
 
+def test_torn_leaves_do_not_hide_the_others(tmp_path):
+    """The second half of each was not written when the power went: sectors of another page stand there."""
+    path, chance = tmp_path / "spool.db", random.Random(7)
+    with Spool(path) as spool:
+        for first in range(1, 20_000, 500):
+            fill(spool, 500, first)
+    data = bytearray(path.read_bytes())
+    leaves = [at for at in range(8 * PAGE, len(data), PAGE) if data[at] == 13]
+    for at in chance.sample(leaves, len(leaves) // 2):
+        data[at : at + 1024] = data[at : at + 512] + chance.randbytes(512)
+    path.write_bytes(data)
+    sent = behead(path)
+    assert len(came(sent)) > 9_000
+    lost = {seq for first, last in sent[-1]["lost"] for seq in range(first, last + 1)}
+    assert came(sent) | lost == set(range(1, 20_001)) or sent[-1]["lost_records"] == 20_000 - len(came(sent))
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_spool_is_salvaged_that_has_nothing_beside_it(tmp_path, is_whole):
+    """Its name stands in a note; if the head is lost, on the page of that note."""
+    path = tmp_path / "spool.db"
+    with Spool(path) as spool:
+        fill(spool, 200)
+        first = spool.id
+    for end in ("id", "mark", "shapes"):
+        path.with_name(f"spool.db.{end}").unlink()
+    if is_whole:
+        condemn(path)
+        with Spool(path) as spool:
+            sent = delivered(path, spool)
+    else:
+        sent = behead(path)
+    assert came(sent) == set(range(1, 201))
+    assert {one["was"]["spool"] for one in sent if "was" in one} == {first}
+
+
+def test_a_changed_note_under_a_running_station_is_damage_of_the_file_and_not_of_all_records(tmp_path):
+    path = tmp_path / "spool.db"
+    with Spool(path) as spool:
+        fill(spool, 50)
+        spool._db.execute("UPDATE meta SET key = 'reed' WHERE key = 'seed'")
+        with pytest.raises(SpoolError, match="checksum") as error:
+            Reader(path)
+        assert error.value.is_damaged
+
+
 # ---- the log
+
+
+def test_a_log_without_its_head_is_put_aside_with_the_file_before_sqlite_deletes_it(tmp_path):
+    with Spool(tmp_path / "spool.db") as spool:
+        for number in range(1, 40):
+            spool.commit([fat(number)])
+        copy = killed(spool.path, tmp_path)
+    log = copy.with_name("spool.db-wal")
+    size = log.stat().st_size
+    with log.open("r+b") as file:
+        file.write(bytes(32))
+    with Spool(copy) as spool:
+        assert spool.set_aside
+        assert copy.with_name("spool.db.damaged-1-wal").stat().st_size == size
 
 
 def test_what_was_given_up_is_in_doubt_where_the_log_that_has_the_newest_notes_is_lost(tmp_path):

@@ -235,20 +235,15 @@ def test_where_cutting_makes_no_room_a_damaged_file_stays_as_it_was(small_disk, 
     assert salvaged(sent, first) == set(range(11, 601))
 
 
-@pytest.mark.parametrize(("free", "can"), [(0, True), (40, False), (60, True)])
-def test_whether_what_is_deleted_goes_to_the_reserve_of_root_is_told_by_what_is_free_to_root(
-    tmp_path, monkeypatch, free, can
-):
-    """Of 1000 blocks about 50 are kept for root; with less of them free, root has filled into these."""
-    room = Room(tmp_path / "spool.db")
-    disk = os.statvfs_result((4096, 4096, 1000, free, 0, 0, 0, 0, 0, 255))
-    monkeypatch.setattr(os, "statvfs", lambda _: disk)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert room.can_gain() == can
-    room._has_given = True
-    assert not room.can_gain()
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+@pytest.mark.parametrize(("user", "can"), [(0, True), (1000, False)])
+def test_where_giving_up_the_spare_made_no_room_nothing_else_is_tried_but_by_root(small_disk, monkeypatch, user, can):
+    path = small_disk(16_384) / "spool.db"
+    room = Room(path)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(room, "free_bytes", lambda: 0)
     assert room.can_gain()
+    assert room.give_up_spare()
+    assert room.can_gain() == can
 
 
 def test_where_sqlite_finds_no_room_on_a_disk_that_has_some_no_file_is_cut(small_disk, monkeypatch):

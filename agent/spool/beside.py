@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.spool.mark import seal
+from agent.spool.room import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MOST_BYTES = 4 * 1024 * 1024
 _BESIDE = ("-wal", "-shm", ".id", ".shapes", ".mark")
 
 
@@ -29,21 +31,25 @@ def keep_shapes(spool: Path, texts: Mapping[int, str]) -> None:
 def shapes(spool: Path) -> dict[int, list[str]]:
     """Give what that file says; what is right in it, the checksum of a record tells."""
     try:
-        found = json.loads(Path(f"{spool}.shapes").read_bytes())
-        return {int(number): [str(text)] for number, text in found.items()}
+        with Path(f"{spool}.shapes").open("rb") as file:
+            found = json.loads(file.read(_MOST_BYTES))
+        return {int(number): [text] for number, text in found.items() if text.encode()}
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 
 def _keep(beside: Path, content: bytes) -> None:
-    with contextlib.suppress(OSError):
-        if not beside.exists() or beside.read_bytes() != content:
-            new = Path(f"{beside}.new")
+    new = Path(f"{beside}.new")
+    try:
+        if size_of(beside) != len(content) or beside.read_bytes() != content:
             with new.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(beside)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def put_aside(spool: Path) -> Path | None:

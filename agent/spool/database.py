@@ -59,8 +59,11 @@ def base_of(spool_id: str) -> int:
 
 
 def base(db: Connection) -> int:
-    """Give it for an open file; those from before have none."""
-    return int(meta(db, BASE) or 0)
+    """Give it for an open file; those from before have none. Raises ValueError if any note is not what was noted.
+
+    Taken for none by mistake it would make all records look damaged.
+    """
+    return int(notes(db).get(BASE, "0"))
 
 
 def seeds(db: Connection) -> dict[int, int]:

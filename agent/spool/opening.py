@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.spool import beside, database, layout, mark, soundness
+from agent.spool import beside, database, layout, log_end, mark, soundness
 from agent.spool.damaged import copies, given_up, salvage
 from agent.spool.damaged.tables import DAMAGE
 from agent.spool.damaged.wreck import Wreck
@@ -38,6 +38,9 @@ def opened(path: Path, load: Callable[[database.Connection], None], room: Room) 
     set_aside, damage = None, "found out as it was used"
     if beside.condemned(path).exists():
         set_aside = beside.put_aside(path)
+    elif log_end.has_lost_head(path) and log_end.is_cut(path, 0, _PAGE_BYTES):
+        damage = "its log has lost its head"  # SQLite would delete it
+        set_aside = beside.put_aside(path)
     elif (marked := mark.read(path)) and marked.given and not size_of(path):
         damage = f"it is gone; records up to {marked.given} were given"
         set_aside = _put_aside_as_gone(path)
@@ -61,14 +64,13 @@ def _loaded(path: Path, load: Callable[[database.Connection], None], room: Room)
         try:
             return _tried(path, load, noted, room)
         except (database.Error, OSError) as error:
-            has_room = not database.is_full(error) or room.free_bytes() >= NEEDED_BYTES
-            if has_room or not (room.give_up_spare() or _gave_up(path, room, noted)):
+            if not database.is_full(error) or not (room.give_up_spare() or _gave_up(path, room, noted)):
                 raise
 
 
 def _gave_up(path: Path, room: Room, noted: dict[str, str]) -> bool:
     """Give a damaged file or a piece of one up for room; `noted` gets what was left to salvage before that."""
-    if not room.can_gain():
+    if room.free_bytes() >= NEEDED_BYTES or not room.can_gain():
         return False
     noted |= salvage.todo(path, noted)
     return copies.make_room(path, _copied(path), room.free_bytes)

@@ -33,6 +33,7 @@ class Reader:
             self.id = database.meta(self._db, "id")
             self._columns = database.record_columns(self._db)
             self._checked_from = int(database.meta(self._db, "checked_from") or _NEVER_MS)
+            self._base = database.base(self._db)
         except (database.Error, *database.NONSENSE) as error:
             is_damaged = database.is_damage(error)
             raise SpoolError(f"{path}: cannot be read: {database.why(error)}", is_damaged=is_damaged) from error
@@ -252,8 +253,8 @@ class Reader:
     def _shape(self, number: int) -> Shape:
         if number not in self._shapes:
             texts = database.shapes(self._db)
-            base = database.base(self._db)
-            self._shapes = {0: Shape([], base, 1, None), **{key: shaped(text, base) for key, text in texts.items()}}
+            found = {key: shaped(text, self._base) for key, text in texts.items()}
+            self._shapes = {0: Shape([], self._base, 1, None), **found}
         return self._shapes[number]
 
     def _present(self, first: int, last: int, found: Ranges) -> None:

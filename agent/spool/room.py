@@ -1,7 +1,8 @@
 """Room on the disk. On a full disk even deleting needs some, so files are kept that can be given up.
 
-The ballast goes at a start that finds the disk nearly full. The spare goes only for a spool that could not go on else,
-such as one that is begun in the place of a damaged one.
+The ballast goes at a start that finds the disk nearly full, and before records that were not sent. The spare goes only
+for a spool that could not go on else, such as one that is begun in the place of a damaged one. Both go for the index of
+the log of a damaged file, without which that could not be copied.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ SPARE_BYTES = 1024 * 1024
 COPYING_BYTES = 64 * 1024
 """What the index of the log of a damaged file takes, with which SQLite reads it."""
 _ROOMY = 2 * BALLAST_BYTES
-_ROOT_RESERVE = 21
-"""Somewhat less than this part of a disk is kept for root (mke2fs(8), -m: 5 %)."""
 _OWN_RESERVE, _OWN_RESERVE_BYTES = 40, 16 * 1024 * 1024
 """More than this part is kept by ext4 for itself, 4096 blocks at most (Linux, fs/ext4/super.c)."""
 _RESERVE_MOST = 4 * 1024 * 1024
@@ -43,8 +42,8 @@ class Room:
 
     def restore(self) -> None:
         """Keep what can be given up later, where there is room for it: the spare comes first."""
-        enough = _ROOMY if self._has_given else 2 * SPARE_BYTES
-        for file, size, wanted in ((self._spare, SPARE_BYTES, enough), (self._ballast, BALLAST_BYTES, _ROOMY)):
+        spare, ballast = (_ROOMY, 2 * _ROOMY) if self._has_given else (2 * SPARE_BYTES, _ROOMY)
+        for file, size, wanted in ((self._spare, SPARE_BYTES, spare), (self._ballast, BALLAST_BYTES, ballast)):
             if size_of(file) < size and self.free_bytes() >= wanted:
                 try:
                     file.write_bytes(os.urandom(size))  # zeros take no room where the file system compresses
@@ -60,11 +59,11 @@ class Room:
         return free * disk.f_frsize if disk.f_blocks else 1 << 62
 
     def can_gain(self) -> bool:
-        """Say whether what is deleted can be written again; where root has filled into its reserve it goes to that."""
-        disk = os.statvfs(self._spool.parent)
-        if self.free_bytes() > 0 or os.geteuid() == 0:
-            return True
-        return not self._has_given and not 0 < disk.f_bfree * _ROOT_RESERVE < disk.f_blocks
+        """Say whether what is deleted can be written again, as far as this process has seen.
+
+        Where root has filled into its reserve on ext4, it goes to that.
+        """
+        return self.free_bytes() > 0 or os.geteuid() == 0 or not self._has_given
 
     def reserve_bytes(self) -> int:
         """Give how much should stay free, so that no commit fails before the next trim."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOTE = "copied"
 """The note that holds their names, and the seqs of the first and the last copy of each, as JSON."""
-_HEAD_BYTES, _PIECE_BYTES, _PROBE_BYTES = 64 * 1024, 256 * 1024, 64 * 1024
+_HEAD_BYTES, _PIECE_BYTES, _PROBE_BYTES = 64 * 1024, 256 * 1024, 32 * 1024
 
 
 class Copies:
@@ -144,7 +144,7 @@ def _cut(file: Path, least: int, free_bytes: Callable[[], int]) -> bool:
     size = size_of(file)
     if size <= least:
         return False
-    with contextlib.suppress(OSError), file.open("r+b", buffering=0) as whole:
+    with contextlib.suppress(OSError), file.open("r+b") as whole:
         whole.seek(max(least, size - _PROBE_BYTES))
         end = whole.read()
         before = free_bytes()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,9 @@ _USUAL_BYTES = 4096
 _CHUNK_PAGES = 64
 _GAP = 16
 """Numbers of a page that are further apart are held as two runs, so that a query finds few that do not matter."""
-_MOST_ENDS = 500
-_ACKNOWLEDGED_PAGE, _ACKNOWLEDGED_WIDTH = 5, 3
-"""Of the table of that name, in a file that was made by this layout; as long as it has but one."""
+_MOST_ENDS = 50
+_ACKNOWLEDGED_PAGE, _ACKNOWLEDGED_WIDTH, _NOTES_PAGE = 5, 3, 7
+"""Of the tables of these names, in a file that was made by this layout; as long as they have but one."""
 _NO_ROW = (IndexError, ValueError)
 
 
@@ -51,6 +51,8 @@ class Pages:
         """Texts by the numbers of shapes; which is right, the checksum of a record tells."""
         self.datings: set[tuple[Any, ...]] = set()
         self.acknowledged: set[tuple[int, int]] = set()
+        self.notes: dict[str, str] = {}
+        """Which spool it is, and what its checksums start from."""
 
     def look(self, until_s: float) -> bool:
         """Go on until a time; says whether all was looked through."""
@@ -111,7 +113,10 @@ class Pages:
         if kind in (btree.INDEX_LEAF, btree.INDEX_INNER):
             for at in btree.cells(page, head):
                 with contextlib.suppress(*_NO_ROW):
-                    self._keep_entry(btree.entry(page, head, at, self._size, self._followed))
+                    values = btree.entry(page, head, at, self._size, self._followed)
+                    self._keep_entry(values)
+                    if number == _NOTES_PAGE:
+                        self._keep_note(values)
         if kind != btree.TABLE_LEAF:
             return
         if any(_is_record(values) for _, values in self._rows_of(page, head)):
@@ -123,13 +128,15 @@ class Pages:
                 self._keep_acknowledged(rowid, values)
 
     def _remember(self, page: bytes, head: int, place: int) -> None:
-        """Note which records a page has, by runs; if it is torn there are many."""
-        numbers = set()
-        for at in btree.cells(page, head):
-            with contextlib.suppress(IndexError):
-                numbers.add(btree.rowid(page, at))
+        """Note which records a page has, by runs. Where it may be torn, only those that look like some."""
+        try:
+            numbers = [btree.rowid(page, at) for at in btree.cells(page, head)]
+        except IndexError:
+            numbers = []
+        if not numbers or not all(0 < b - a <= _GAP for a, b in pairwise(numbers)):
+            numbers = sorted({number for number, values in self._rows_of(page, head) if _is_record(values)})
         before = None
-        for number in sorted(numbers):
+        for number in numbers:
             if before is None or number - before > _GAP:
                 self._first.append(number)
                 self._last.append(number)
@@ -155,6 +162,12 @@ class Pages:
         match values:
             case [str(text), int(number)] if text not in self.shapes.get(number, ()):
                 self.shapes.setdefault(number, []).append(text)
+
+    def _keep_note(self, values: list[Any]) -> None:
+        """Keep a note that never changes."""
+        match values:
+            case [("id" | database.BASE) as key, str(value), int()] if list(database.with_crc(key, value)) == values:
+                self.notes[key] = value
 
     def _rows_at(self, place: int, first: int, last: int) -> Iterator[Row]:
         page, head = self._at(place)

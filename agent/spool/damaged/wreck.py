@@ -52,7 +52,8 @@ class Wreck:
         if self._mark and self._mark.spool != (noted_id or self._mark.spool):
             self._mark = None
         self.id: str | None = noted_id or (self._mark.spool if self._mark else beside_id)
-        self._bases = [0, *(database.base_of(one) for one in {self.id, beside_id} if one)]
+        bases = {0, *(database.base_of(one) for one in (self.id, beside_id) if one)}
+        self._bases = bases | ({int(noted_base)} if noted_base.isdigit() else set())
         self._told_until = self._mark.settled if self._mark else None
         self._whole = self._tables.acknowledged()
         rows = self._whole or self._tables.small("acknowledged", 2)
@@ -62,7 +63,8 @@ class Wreck:
         self._room = (size_of(path) + size_of(Path(f"{path}-wal"))) // _SMALLEST_RECORD_BYTES
         self._bound(self._end("ASC"), self._end("DESC"))
         self.lacks_log = self._tables.lacks_log
-        self.lacks = not (self._tables.has_records and self._tables.has_datings()) or self._whole is None
+        has_all = self._tables.has_records and self._tables.has_datings() and self._whole is not None
+        self.lacks = not (has_all and self._mark)
 
     def _bound(self, oldest: int | None, newest: int | None) -> None:
         """Settle from where to where records are looked for, and whether more can have been."""
@@ -85,6 +87,9 @@ class Wreck:
         if not self._pages.look(until_s):
             return
         self.lacks = False
+        self.id = self.id or self._pages.notes.get("id")
+        noted_base = self._pages.notes.get(database.BASE, "")
+        self._bases |= {int(noted_base)} if noted_base.isdigit() else set()
         self._add_shapes(self._pages.shapes)
         self._datings += [Dating(*row) for row in self._pages.datings if Dating(*row) not in self._datings]
         for first, last in self._pages.acknowledged if self._whole is None else ():
