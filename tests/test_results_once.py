@@ -81,9 +81,9 @@ def daemon(tmp_path, instrument):
 
 
 def polls(daemon):
-    """Give the values of each poll that is on disk."""
+    """Give the values of each poll of the analyzer that is on disk."""
     shown = [json.loads(line) for line in daemon.command("spool", "show").stdout.splitlines()]
-    return [record["values"] for record in shown if record["kind"] == "raw" and "error" not in record]
+    return [record["values"] for record in shown if record.get("instrument") == "cod" and "values" in record]
 
 
 def results(daemon):
