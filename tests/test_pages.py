@@ -254,12 +254,17 @@ def test_a_changed_note_under_a_running_station_is_damage_of_the_file_and_not_of
 # ---- the log
 
 
-def test_a_log_without_its_head_is_put_aside_with_the_file_before_sqlite_deletes_it(tmp_path):
+def logged(tmp_path):
+    """Give a spool as a killed process leaves it, all in its log, and the log."""
     with Spool(tmp_path / "spool.db") as spool:
         for number in range(1, 40):
             spool.commit([fat(number)])
         copy = killed(spool.path, tmp_path)
-    log = copy.with_name("spool.db-wal")
+    return copy, copy.with_name("spool.db-wal")
+
+
+def test_a_log_without_its_head_is_put_aside_with_the_file_before_sqlite_deletes_it(tmp_path):
+    copy, log = logged(tmp_path)
     size = log.stat().st_size
     with log.open("r+b") as file:
         file.write(bytes(32))
@@ -326,11 +331,7 @@ def test_what_was_not_committed_is_not_taken_from_the_log(tmp_path):
 
 
 def test_a_log_is_taken_up_to_where_it_is_damaged(tmp_path):
-    with Spool(tmp_path / "spool.db") as spool:
-        for number in range(1, 40):
-            spool.commit([fat(number)])
-        copy = killed(spool.path, tmp_path)
-    log = copy.with_name("spool.db-wal")
+    copy, log = logged(tmp_path)
     with log.open("r+b") as file:
         file.seek(log.stat().st_size // 2)
         file.write(b"\xa5" * 100)
