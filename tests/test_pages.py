@@ -63,6 +63,7 @@ def test_the_rows_of_the_leaves_are_what_sqlite_reads(tmp_path_factory, rows):
     assert found == rows
 
 
+@pytest.mark.no_cover
 @QUICK
 @given(seed=st.integers(0, 1 << 32))
 def test_noise_is_no_row_and_stops_nothing(tmp_path_factory, seed):
@@ -95,6 +96,7 @@ def large(tmp_path_factory):
     return path
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("spoilt", ["head", "first", "first four", "root", "inner", "another inner", "leaf"])
 def test_a_lost_page_costs_no_record_that_stands_on_another(large, tmp_path, spoilt):
     path = tmp_path / "spool.db"
@@ -205,6 +207,7 @@ def test_times_that_were_settled_are_found_where_their_table_is_lost(tmp_path):
     assert not any("clock" in one for one in sent if "was" in one)
 
 
+@pytest.mark.no_cover
 def test_torn_leaves_do_not_hide_the_others(tmp_path):
     """The second half of each was not written when the power went: sectors of another page stand there."""
     path, chance = tmp_path / "spool.db", random.Random(7)
