@@ -73,6 +73,8 @@ def running(spool: Path) -> int | None:
 
 def connect(spool: Path) -> Client:
     """Connect to the daemon that holds a spool. Raises Unreachable."""
+    if why := spool_lock.waits(spool):
+        raise Unreachable(f"it measures nothing: {why}")
     address = spool_lock.address(spool)
     if not address:
         raise Unreachable("it has no socket for commands; its log says why")

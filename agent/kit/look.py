@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 from agent import works
 from agent.config import load
 from agent.delivery.message import Encoder
+from agent.spool import spool_lock
 from agent.spool.spool import Reader, SpoolError, holder
 from agent.storage import Filling, days_left, written_per_day
 from agent.times import iso
@@ -47,7 +48,9 @@ def status(directory: Path, out: IO[str]) -> int:
     """Print who runs, what is stored, what is not sent yet, and the newest record of each instrument."""
     config = load(directory)
     pid = holder(config.spool.path)
-    print(f"stationd: {f'running, process {pid}' if pid else 'not running'}", file=out)
+    print("stationd: not running" if pid is None else f"stationd: running, process {pid or 'unknown'}", file=out)
+    if why := spool_lock.waits(config.spool.path):
+        print(f"it measures nothing: {why}", file=out)
     reader = _reader(config, out)
     if reader is None:
         return 1
@@ -63,7 +66,7 @@ def status(directory: Path, out: IO[str]) -> int:
         print(works.described(work.portrait()), file=out)
     for problem in config.problems:
         print(problem, file=out)
-    return 0 if pid else 1
+    return 1 if pid is None or why else 0
 
 
 def spool_info(directory: Path, out: IO[str]) -> int:

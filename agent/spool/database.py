@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Connection = sqlite3.Connection
 Error = sqlite3.Error
 Newer = sqlite3.OperationalError
-"""Raised for a file that a newer stationd wrote: it is no damage."""
+"""Raised for a file that a newer stationd wrote: it is no damage, and no error of SQLite's own."""
 NONSENSE = (ValueError, KeyError, TypeError, AttributeError, struct.error)
 """What reading a row leads to whose bytes are not what was written."""
 
@@ -139,7 +139,7 @@ def storing(db: Connection, path: Path) -> Iterator[None]:
         yield
         db.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
-        raise SpoolError(f"{path}: cannot store: {why(error)}", is_damaged=is_damage(error)) from error
+        raise spool_error(path, "cannot store", error) from error
 
 
 @contextlib.contextmanager
@@ -148,7 +148,14 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, *NONSENSE) as error:
-        raise SpoolError(f"{path}: cannot be read: {why(error)}", is_damaged=is_damage(error)) from error
+        raise spool_error(path, "cannot be read", error) from error
+
+
+def spool_error(path: Path, what: str, error: BaseException) -> SpoolError:
+    """Put an error into the words of a spool, and say what kind it is."""
+    is_damaged = is_damage(error)
+    is_disk = isinstance(error, OSError) or (not is_damaged and hasattr(error, "sqlite_errorcode"))
+    return SpoolError(f"{path}: {what}: {why(error)}", is_damaged=is_damaged, is_disk=is_disk)
 
 
 def is_damage(error: BaseException) -> bool:
@@ -179,6 +186,8 @@ def has_wrong_header(path: Path) -> bool:
 
 def why(error: BaseException) -> str:
     """Put an error into words."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return "no room on the disk for the index of its log"  # SQLite says "disk I/O error"
     return getattr(error, "strerror", None) or str(error)
 
 

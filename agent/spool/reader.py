@@ -11,7 +11,7 @@ from agent.spool import database
 from agent.spool.database import reading
 from agent.spool.ranges import Ranges
 from agent.spool.shape import Shape, shaped
-from agent.spool.stored import DamagedRecord, Dating, Selection, SpoolError, Stored
+from agent.spool.stored import DamagedRecord, Dating, Selection, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -35,8 +35,7 @@ class Reader:
             self._checked_from = int(database.meta(self._db, "checked_from") or _NEVER_MS)
             self._base = database.base(self._db)
         except (database.Error, *database.NONSENSE) as error:
-            is_damaged = database.is_damage(error)
-            raise SpoolError(f"{path}: cannot be read: {database.why(error)}", is_damaged=is_damaged) from error
+            raise database.spool_error(path, "cannot be read", error) from error
         self._path = path
         self._datings: list[Dating] = []
         self._shapes: dict[int, Shape] = {}

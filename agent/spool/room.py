@@ -18,6 +18,8 @@ OWN_BYTES = SMALL_BYTES + 96 * 1024
 """What a spool takes at once where room is short, for others may fill the rest: it can go on within that for ever."""
 NEEDED_BYTES = OWN_BYTES + 320 * 1024
 """That, its log and the index of it."""
+LEAST_BYTES = 160 * 1024
+"""With less it is not even begun (measured: 96 KB), or could not store; so nothing is given up for that."""
 SPARE_BYTES = 1024 * 1024
 """More than that, for the files beside it need some too."""
 COPYING_BYTES = 64 * 1024
@@ -52,11 +54,7 @@ class Room:
 
     def free_bytes(self) -> int:
         """Give what may still be written; on a disk that does not tell its size, any number."""
-        disk = os.statvfs(self._spool.parent)
-        free = disk.f_bavail
-        if os.geteuid() == 0:  # may write into the reserve too, but not into what ext4 keeps for itself
-            free = max(free, disk.f_bfree - min(disk.f_blocks // _OWN_RESERVE, _OWN_RESERVE_BYTES // disk.f_frsize))
-        return free * disk.f_frsize if disk.f_blocks else 1 << 62
+        return free_bytes(self._spool.parent)
 
     def can_gain(self) -> bool:
         """Say whether what is deleted can be written again, as far as this process has seen.
@@ -70,10 +68,10 @@ class Room:
         disk = os.statvfs(self._spool.parent)
         return min(_RESERVE_MOST, disk.f_blocks * disk.f_frsize // 16)
 
-    def missing_bytes(self) -> int:
+    def missing_bytes(self, needed_bytes: int = NEEDED_BYTES) -> int:
         """Give what the spool needs to go on, beyond what it has taken already and what is free."""
         taken = sum(size_of(Path(f"{self._spool}{end}")) for end in ("", "-wal", "-shm"))
-        return max(0, NEEDED_BYTES - taken - self.free_bytes())
+        return max(0, needed_bytes - taken - self.free_bytes())
 
     def give_up_spare(self) -> bool:
         """Delete the spare; says whether there was one."""
@@ -88,6 +86,15 @@ class Room:
         self._has_given |= was_there
         file.unlink(missing_ok=True)
         return was_there
+
+
+def free_bytes(folder: Path) -> int:
+    """Give what this process may still write on the disk of a folder. Raises OSError."""
+    disk = os.statvfs(folder)
+    free = disk.f_bavail
+    if os.geteuid() == 0:  # may write into the reserve too, but not into what ext4 keeps for itself
+        free = max(free, disk.f_bfree - min(disk.f_blocks // _OWN_RESERVE, _OWN_RESERVE_BYTES // disk.f_frsize))
+    return free * disk.f_frsize if disk.f_blocks else 1 << 62
 
 
 def size_of(file: Path) -> int:

@@ -62,19 +62,19 @@ class Spool:
     _kept_shapes: int
     _mark: mark.Mark
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: Lock | None = None) -> None:
+        """Open or begin it. `lock`: one on this path that the caller holds, and goes on to hold."""
         self.path = path
-        self.lock = Lock(path)
+        self.lock, self._borrows = lock or Lock(path), lock is not None
         try:
-            room = Room(path)
-            self._db, self.set_aside, self.damage = opening.opened(path, self._load, room)
+            self._db, self.set_aside, self.damage = opening.opened(path, self._load, room := Room(path))
             self.space = Space(path, self._db, room)
             self._keep_shapes()
             self._mark = mark.Mark(path, self.id)
             self._mark.put(self.newest, self.newest, self._settled)
         except (database.Error, OSError) as error:
-            self.lock.close()
-            raise SpoolError(f"{path}: cannot be used: {database.why(error)}") from error
+            self._unlock()
+            raise database.spool_error(path, "cannot be used", error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -178,8 +178,7 @@ class Spool:
 
     def filling(self, size_bytes: int) -> Filling:
         """Say how full it is, given how large it may grow and what the disk has left."""
-        oldest = self._one("SELECT coalesce(min(seq), 0) FROM record")
-        stored = self.newest - oldest + 1 if oldest else 0
+        stored = int(self._rows("SELECT coalesce(? - min(seq) + 1, 0) FROM record", self.newest)[0][0])
         unsent = self.acknowledged.missing(1, self.newest)
         return Filling(self.space.used_bytes(), self.space.limit_bytes(size_bytes), stored, unsent, self.newest)
 
@@ -226,7 +225,11 @@ class Spool:
         self.legacy.close()
         database.close(self._db)
         self._mark.close()
-        self.lock.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if not self._borrows:
+            self.lock.close()
 
     def _row(self, seq: int, record: Record, *, held: bool) -> tuple[int, int, int | None, int, bytes, int]:
         (at_ms, elapsed_ms), text, body = record
@@ -280,9 +283,6 @@ class Spool:
     @property
     def _settled(self) -> int:
         return self.legacy.settled(self.acknowledged)
-
-    def _one(self, statement: str) -> int:
-        return int(self._rows(statement)[0][0])
 
     def _rows(self, statement: str, *values: Any) -> list[Any]:
         with reading(self.path):

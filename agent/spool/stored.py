@@ -8,12 +8,13 @@ from typing import NamedTuple
 class SpoolError(Exception):
     """The spool cannot be opened or cannot store; the text says which file and why.
 
-    `is_damaged`: the file is not what was once written, and will not be right the next time.
+    `is_damaged`: the file is not what was once written, and will not be right the next time. `is_disk`: it is the
+    disk that fails or is full, which may be over when it is tried again.
     """
 
-    def __init__(self, text: str, *, is_damaged: bool = False) -> None:
+    def __init__(self, text: str, *, is_damaged: bool = False, is_disk: bool = False) -> None:
         super().__init__(text)
-        self.is_damaged = is_damaged
+        self.is_damaged, self.is_disk = is_damaged, is_disk
 
 
 class DamagedRecord(SpoolError):
