@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from agent.config import load, secret_problems
-from agent.spool.spool import SpoolError, condemn
+from agent.spool.stored import SpoolError
+from agent.standby import Standby
 from agent.station import Station
 from drivers.errors import ConfigError
 from drivers.fields import did_you_mean
@@ -34,13 +37,17 @@ def run(directory: Path, traced: str | None) -> int:
         log.info("%s", notice)
     if not config.instruments:
         log.warning("no instrument is configured; nothing will be measured")
+    stop: SimpleQueue[str] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: stop.put(signal.Signals(number).name))
+    tracing = (traced, _trace) if traced else None
+    standby = Standby(config, stop)
     try:
-        status = Station(config, traced, _trace).run()
+        station = standby.begin(lambda spool, since: Station(config, spool, stop, since, tracing))
     except SpoolError as error:
-        if error.is_damaged:
-            condemn(config.spool.path)
         log.critical("%s", error)
         return 1
+    status = station.run() if station else int(standby.has_failed)
     logging.shutdown()
     os._exit(status)  # a thread may still wait for a name server; everything is committed
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import __version__
 from agent.own_channels import CHANNELS, INTERVAL_S, NAME
+from agent.say import clean
 from agent.times import iso
 from drivers.clock import now
 
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 
 class Portrait:
-    """Draws the state and the catalog of a running station."""
+    """Draws the state and the catalog of a station; `cannot_store` says why it waits instead of measuring."""
 
     storage: Storage | None = None
     works: Works | None = None
+    cannot_store: str = ""
 
-    def __init__(self, config: Config, spool_id: str, timekeeper: Timekeeper) -> None:
+    def __init__(self, config: Config, spool_id: str | None, timekeeper: Timekeeper) -> None:
         self._config, self._spool_id, self._timekeeper = config, spool_id, timekeeper
         self._started = iso(now().wall_ms)
         self.pollers: Sequence[Poller] = ()
@@ -35,11 +37,13 @@ class Portrait:
     def state(self, is_online: bool, delivery: dict[str, Any]) -> bytes:  # noqa: FBT001  stands as in the message
         """Give the state as JSON; `delivery` are the numbers that change all the time."""
         config = self._config
+        status = "cannot_store" if self.cannot_store else "online"
         return _json(
             {
                 "v": 1,
                 "station": config.station.id,
-                "status": "online" if is_online else "offline",
+                "status": status if is_online else "offline",
+                **({"why": clean(self.cannot_store)} if is_online and self.cannot_store else {}),
                 "version": __version__,
                 "config": config.hash,
                 "spool": self._spool_id,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -32,9 +31,13 @@ from drivers.clock import Moment, monotonic_s, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from queue import SimpleQueue
 
     from agent.settings import Config
     from drivers.line import Trace
+
+    Tracing = tuple[str, Trace] | None
+    """The line whose bytes are to be seen, and who is told them."""
 
 log = logging.getLogger("stationd")
 
@@ -47,14 +50,19 @@ STUCK_S = 90.0
 
 
 class Station:
-    """All threads of one daemon over one spool. Raises SpoolError if the spool cannot be used."""
+    """All threads of one daemon over one spool. Raises SpoolError if the spool cannot be used.
 
-    def __init__(self, config: Config, traced: str | None = None, trace: Trace | None = None) -> None:
-        self._config, self._traced, self._trace = config, traced, trace
-        self._stop: SimpleQueue[str] = SimpleQueue()
+    `stop` gets a word when the process is to end. `since`: from then on the spool was waited for.
+    """
+
+    def __init__(
+        self, config: Config, spool: Spool, stop: SimpleQueue[str], since: Moment | None = None, tracing: Tracing = None
+    ) -> None:
+        self._config, self._tracing = config, tracing
+        self._stop = stop
         self._failure = ""
         self._is_ending = False
-        self.spool = Spool(config.spool.path)
+        self.spool = spool
         newest_ms = _newest_ms(self.spool)
         self.timekeeper = Timekeeper(config.clock.trust, config.clock.hold_s, newest_ms)
         self.timekeeper.recover(self.spool)
@@ -82,14 +90,12 @@ class Station:
         self.works = portrait.works = Works(self.committer.note, self.spool.noted(WORKS), self.timekeeper)
         self.works.watch(one for poller in self.pollers for one in poller.instruments)
         self.control = Control(place(config.spool.path), Answers(config, self.pollers, self.works), self._thread)
-        self._begin(newest_ms)
+        self._begin(newest_ms, since)
         self.works.turn()
         self._own = OwnChannels(self.committer.append)
 
     def run(self) -> int:
-        """Run until a signal or a failure; gives the exit status."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _frame: self._stop.put(signal.Signals(number).name))
+        """Run until told to stop or a failure; gives the exit status."""
         threads = [self._thread("spool", self.committer.run), self._thread("publisher", self.publisher.run)]
         threads += [self._thread(f"line {poller.line.name}", poller.run) for poller in self.pollers]
         if self.spool.path.stat().st_size > SMALL_BYTES:
@@ -119,7 +125,7 @@ class Station:
         for name, settings in self._config.lines.items():
             instruments = [one for one in self._config.instruments.values() if one.line == name]
             if instruments:
-                line = open_line(settings, self._trace if name == self._traced else None)
+                line = open_line(settings, self._tracing[1] if self._tracing and self._tracing[0] == name else None)
                 stagger_s = min(len(pollers) * STAGGER_S, STAGGER_MOST_S)
                 append = self.committer.append
                 pollers.append(Poller(line, settings, instruments, append, self.timekeeper, say, stagger_s))
@@ -127,14 +133,18 @@ class Station:
             polled.recall(self.spool.noted)
         return pollers
 
-    def _begin(self, newest_ms: int | None) -> None:
-        """Record from when to when the station was away, and what became of a damaged spool."""
+    def _begin(self, newest_ms: int | None, since: Moment | None) -> None:
+        """Record from when to when the station was away or waited, and what became of a damaged spool."""
         moment = now()
+        back = _on_the_clock(since, moment) if since else moment
         reason = "stopped" if self.spool.noted("ended") == "clean" else "crashed"
         self.spool.note("ended", "no")
+        is_trusted = self.timekeeper.trusted()
         if self.spool.newest:
-            begin = self._newest(newest_ms, moment) if self.timekeeper.trusted() else None
-            self.committer.append(outage(reason, begin, moment, at=moment, dated=begin is not None))
+            begin = self._newest(newest_ms, back) if is_trusted else None
+            self.committer.append(outage(reason, begin, back, at=back, dated=begin is not None))
+        if since:
+            self.committer.append(outage("cannot_store", back, moment, at=moment, dated=is_trusted))
         if self.spool.set_aside:
             log.error("the spool is damaged: %s", self.spool.damage)
             log.error("it is kept as %s, and a new one is begun", self.spool.set_aside)
@@ -228,6 +238,11 @@ class Station:
         except SpoolError as error:
             log.critical("%s", error)
         self.spool.close()
+
+
+def _on_the_clock(then: Moment, moment: Moment) -> Moment:
+    """Give an earlier moment as the clock shows it now, which may have been set meanwhile."""
+    return Moment(moment.wall_ms - (moment.elapsed_ms - then.elapsed_ms), then.elapsed_ms)
 
 
 def _newest_ms(spool: Spool) -> int | None:

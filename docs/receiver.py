@@ -57,6 +57,8 @@ class Store:
         head = json.loads(text := payload.decode())
         (is_json,) = self.db.execute("SELECT json_valid(?)", [text]).fetchone()
         is_ours = is_json and head["v"] == 1 and head["station"] == station
+        if is_ours and lane == "state" and head["spool"] is None:
+            return  # it cannot store, and speaks of no spool
         if not (is_ours and (lane == "catalog" or re.fullmatch("[0-9a-f]{32}", head["spool"]))):
             raise ValueError("another version or station, no spool, or no JSON")
         if lane == "catalog":
@@ -64,8 +66,7 @@ class Store:
         elif lane == "reply":
             replies.append(head)
         elif lane == "state":
-            newest = min(0 + head["delivery"].get("newest", 0), 1 << 53)
-            self.db.execute(KNOW, (station, head["spool"], newest, text))
+            self.db.execute(KNOW, (station, head["spool"], min(0 + head["delivery"].get("newest", 0), 1 << 53), text))
         else:
             seqs = self.db.execute(STORE, {"station": station, "spool": head["spool"], "text": text}).fetchall()
             stored += [(station, head["spool"], seq) for (seq,) in seqs]
@@ -75,8 +76,7 @@ class Store:
     def report(self):
         """Print how complete each spool is, and the rates of each hour; says whether nothing is missing."""
         for table in ("account", "summary", "missing", "unsure", "absent", "short_hour", "rate", "malformed"):
-            rows = self.db.execute(f"SELECT * FROM {table}")
-            for row in rows:
+            for row in (rows := self.db.execute(f"SELECT * FROM {table}")):
                 print(table, *(f"{name[0]}={value}" for name, value in zip(rows.description, row, strict=True)))
         return self.db.execute("SELECT count(*) > 0 AND max(missing + contradictory) = 0 FROM account").fetchone()[0]
 

@@ -175,6 +175,13 @@ def test_the_last_will_does_not_hide_what_the_state_said(store):
     assert ranges(store) == [(1, 8)]
 
 
+def test_a_station_that_cannot_store_speaks_of_no_spool_and_hides_nothing(store):
+    waiting = json.loads(state(0)) | {"status": "cannot_store", "why": "it is full", "spool": None, "delivery": {}}
+    take(store, state(8), json.dumps(waiting).encode(), lane="state")
+    assert ranges(store) == [(1, 8)]
+    assert not store.db.execute("SELECT * FROM malformed").fetchall()
+
+
 def test_dropped_damaged_and_lost_records_are_explained(store):
     salvaged = record(9, kind="event", event="spool_salvaged", spool=OLD_SPOOL, lost=[[2, 3], [5, 5]])
     damaged = record(8, kind="event", event="spool_damaged", spool=OLD_SPOOL, newest=6)

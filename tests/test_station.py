@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from queue import SimpleQueue
 
 import pytest
 from daemons import Daemon
@@ -206,18 +207,51 @@ def only_line(result):
     return line
 
 
-def test_a_spool_on_a_read_only_disk_is_one_clear_line(station, small_disk):
+def test_a_spool_that_cannot_be_used_is_one_clear_line_that_the_platform_hears_too(
+    station, broker, platform, small_disk
+):
     folder = small_disk(1024)
-    daemon = station(spool=folder / "spool.db")
+    daemon = station(broker.port, spool=folder / "spool.db")
     os.system(f"mount -o remount,ro {folder}")
-    assert f"{folder}/spool.db: cannot be used: Read-only file system" in only_line(daemon.command("run"))
+    daemon.start()
+    assert "READY=1" in daemon.said
+    until(lambda: platform.of("state"))
+    state = platform.of("state")[-1].document
+    assert (state["status"], state["spool"], state["delivery"]) == ("cannot_store", None, {})
+    assert state["why"] == f"{folder}/spool.db: cannot be used: Read-only file system"
+    assert [line for line in daemon.troubles if f"{state['why']}; nothing is measured" in line] == daemon.troubles
+    assert daemon.stop() < 5
+    assert daemon.process.returncode == 0
+    until(lambda: platform.of("state")[-1].document["status"] == "offline")
 
 
-def test_a_spool_on_a_full_disk_is_one_clear_line(station, small_disk):
-    folder = small_disk(256)
+def test_a_full_disk_is_waited_for_and_the_time_is_accounted_for(station, broker, platform, small_disk):
+    """Others have filled it to the last block, so that nothing can be begun on it."""
+    folder = small_disk(8192)
+    daemon = station(broker.port, spool=folder / "spool.db").start()
+    until(lambda: len(values(platform)) > 3)
+    daemon.stop()
+    newest = daemon.stored()[0]
+    for name in ("spool.db.ballast", "spool.db.spare"):
+        (folder / name).unlink(missing_ok=True)
     (folder / "rest").write_bytes(bytes(os.statvfs(folder).f_bavail * 4096))
-    daemon = station(spool=folder / "spool.db")
-    assert f"{folder}/spool.db: cannot be used: " in only_line(daemon.command("run"))
+    daemon.start(WATCHDOG_USEC="3000000")
+    until(lambda: platform.of("state") and platform.of("state")[-1].document["status"] == "cannot_store")
+    until(lambda: "WATCHDOG=1" in daemon.notes())
+    looked = daemon.command("status")
+    assert (looked.returncode, f"process {daemon.process.pid}\nit measures nothing: " in looked.stdout) == (1, True)
+    assert "it measures nothing: " in daemon.command("poll", "rack").stdout
+    assert daemon.stored()[0] == newest
+    (folder / "rest").unlink()
+    until(lambda: platform.of("state")[-1].document["status"] == "online")
+    until(lambda: "start" in [one.get("event") for one in platform.records() if one["seq"] > newest])
+    away, waited = [one for one in platform.records() if one["kind"] == "outage" and one["seq"] > newest]
+    assert (away["reason"], waited["reason"]) == ("stopped", "cannot_store")
+    assert away["to"] == waited["from"]
+    assert waited["span_s"] > 1
+    assert "it measures nothing" not in daemon.command("status").stdout
+    assert [line for line in daemon.troubles if "can be used again; nothing was measured for " in line]
+    assert daemon.stop() < 5
 
 
 def test_a_disk_that_fills_up_while_it_runs_ends_it_with_a_line_and_the_next_start_has_room(station, small_disk):
@@ -379,12 +413,9 @@ def test_the_bytes_of_one_line_can_be_watched_in_the_form_of_a_transcript(statio
 
 @pytest.fixture
 def inside(station):
-    """Give a station of this process; signals are as before when the test is over."""
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
-    made = Station(load(station().folder))
-    yield made
-    for number, handler in before:
-        signal.signal(number, handler)
+    """Give a station of this process."""
+    config = load(station().folder)
+    return Station(config, Spool(config.spool.path), SimpleQueue())
 
 
 def test_a_defect_in_one_thread_ends_the_process_with_its_traceback(inside, caplog):

@@ -1,0 +1,286 @@
+"""A station that cannot store does not end: it says so to everybody, measures nothing, and begins when it can."""
+
+import os
+import re
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from brokers import ScriptedBroker
+from daemons import Daemon
+from instrument_peers import TcpInstrument
+from senders import SETTINGS
+from test_short_disk import fill_the_rest, free_again
+from waiting import until
+
+from agent import standby as standby_module
+from agent.config import load
+from agent.delivery import sessions
+from agent.delivery.notice import Notice
+from agent.record import measured
+from agent.say import Say
+from agent.spool.damaged.copies import kept
+from agent.spool.room import NEEDED_BYTES
+from agent.spool.spool import Spool, SpoolError, condemn
+from agent.standby import AGAIN_S, AGAIN_WHEN_FULL_S, AGAIN_WHEN_SHORT_S, Standby
+from agent.station import Station
+from drivers.clock import Moment, now
+from drivers.sample import Sample
+
+
+@pytest.fixture
+def daemon(tmp_path, broker, small_disk):
+    """Give a daemon whose spool lies on a disk of 8 MB."""
+    peer = TcpInstrument("tcp")
+    lines = {"rack": f'tcp = "127.0.0.1:{peer.port}"'}
+    made = Daemon(tmp_path, broker.port, lines, spool=small_disk(8192) / "spool.db")
+    yield made
+    made.close()
+    peer.stop()
+
+
+def state(platform):
+    states = platform.of("state")
+    return states[-1].document if states else {"status": ""}
+
+
+def told(platform, name):
+    return [one for one in platform.records() if one.get("event") == name]
+
+
+# ---- the process
+
+
+def test_a_damaged_spool_on_a_disk_without_room_is_waited_for_and_then_arrives_as_far_as_it_reads(daemon, platform):
+    """What is left of ours when others have filled the disk is less than a new spool takes."""
+    path = daemon.spool
+    with Spool(path) as spool:
+        first = spool.id
+        spool.commit([measured("so2", [Sample("text", "x" * 3000)], now()) for _ in range(20)], [(1, 10)])
+    condemn(path)
+    fill_the_rest(path, spare=False)
+    daemon.start()
+    assert "READY=1" in daemon.said
+    until(lambda: state(platform)["status"] == "cannot_store")
+    assert re.search("full|No space|no room", state(platform)["why"])
+    assert kept(path)
+    free_again(path)
+    until(lambda: told(platform, "spool_salvaged"), 20)
+    assert told(platform, "spool_damaged")[0]["spool"] == first
+    until(lambda: {one["was"]["seq"] for one in platform.records() if "was" in one} == set(range(11, 21)))
+    assert [one["reason"] for one in platform.records() if one["kind"] == "outage"] == ["cannot_store"]
+    until(lambda: state(platform)["status"] == "online")
+    assert daemon.stop() < 5
+
+
+def test_a_second_daemon_ends_while_the_first_one_waits_and_takes_no_session_from_it(daemon, platform):
+    daemon.spool.mkdir()
+    daemon.start()
+    until(lambda: state(platform)["status"] == "cannot_store")
+    result = daemon.command("run")
+    assert result.returncode == 1
+    assert f"is in use by another stationd (process {daemon.process.pid}); stop that one first" in result.stderr
+    assert len(platform.of("state")) == 1
+    daemon.kill()
+    until(lambda: state(platform)["status"] == "offline")
+
+
+def test_a_spool_of_a_newer_version_is_not_waited_for(daemon):
+    with Spool(daemon.spool) as spool:
+        spool.note("schema", "7")
+    result = daemon.command("run")
+    assert result.returncode == 1
+    assert "written by a newer stationd" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+# ---- within the process
+
+
+@pytest.fixture
+def config(tmp_path, broker):
+    """Give the configuration of a station whose spool lies in a folder of its own."""
+    daemon = Daemon(tmp_path, broker.port, {}, spool=tmp_path / "disk" / "spool.db")
+    daemon.close()
+    return load(daemon.folder)
+
+
+@contextmanager
+def waiting(config, made):
+    """Give the queue that ends a standby whose spool cannot be opened, for a file is where its folder should be."""
+    config.spool.path.parent.touch()
+    stop = SimpleQueue()
+    standby = Standby(config, stop)
+    thread = threading.Thread(target=lambda: made.append(standby.begin(lambda spool, since: (spool, since))))
+    thread.start()
+    yield stop
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_it_tries_again_until_the_spool_is_there(config, platform, lines, monkeypatch):
+    monkeypatch.setattr(standby_module, "AGAIN_S", 0.1)
+    monkeypatch.setattr(standby_module, "TURN_S", 0.02)
+    made = []
+    with waiting(config, made):
+        until(lambda: state(platform)["status"] == "cannot_store")
+        config.spool.path.parent.unlink()
+    ((spool, since),) = made
+    assert since.elapsed_ms < now().elapsed_ms
+    spool.close()
+    assert len(lines()) == 2
+    assert "spool.db: cannot be used: File exists; nothing is measured until it can be" in lines()[0]
+    assert "spool.db: can be used again; nothing was measured for " in lines()[1]
+    assert state(platform)["status"] == "cannot_store", "who sends next says the rest, and no will is published"
+
+
+def test_told_to_stop_while_it_waits_it_gives_nothing_and_the_platform_hears_that_it_is_away(config, platform):
+    made = []
+    with waiting(config, made) as stop:
+        until(lambda: state(platform)["status"] == "cannot_store")
+        stop.put("SIGTERM")
+    assert made == [None]
+    until(lambda: state(platform)["status"] == "offline")
+
+
+def test_another_reason_is_said_too(config, platform, lines, monkeypatch):
+    monkeypatch.setattr(standby_module, "AGAIN_S", 0.05)
+    monkeypatch.setattr(standby_module, "TURN_S", 0.02)
+    folder = config.spool.path.parent
+    with waiting(config, []) as stop:
+        until(lambda: state(platform)["status"] == "cannot_store")
+        folder.unlink()
+        config.spool.path.mkdir(parents=True)
+        until(lambda: "unable to open database file" in state(platform)["why"])
+        stop.put("SIGTERM")
+    assert len(lines()) == 2
+    assert "unable to open database file; nothing is measured" in lines()[1]
+
+
+def test_a_defect_of_the_session_ends_the_process(config, lines, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("of the test")
+
+    monkeypatch.setattr(Notice, "_serve", broken)
+    config.spool.path.parent.touch()
+    standby = Standby(config, SimpleQueue())
+    assert standby.begin(lambda *_: None) is None
+    assert standby.has_failed
+    assert "notice: this is a defect of stationd" in lines()
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_thousand_tries_take_no_descriptor(config, monkeypatch):
+    monkeypatch.setattr(standby_module, "AGAIN_S", 0.0)
+    counts = []
+
+    def make(spool, _since):
+        counts.append(descriptors())
+        if len(counts) < 1000:
+            spool.commit([])
+            raise SpoolError("the disk of the test", is_disk=True)
+        return spool
+
+    Standby(config, SimpleQueue()).begin(make).close()
+    assert max(counts[10:]) - min(counts[10:]) <= 8, "those of the session come and go"
+    assert descriptors() <= counts[0]
+
+
+def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the_next_try(config):
+    with Spool(config.spool.path) as spool:
+        first = spool.id
+    tries = []
+
+    def make(spool, since):
+        tries.append((spool.id, since))
+        if spool.id == first:
+            raise SpoolError("deep inside", is_damaged=True)
+        return spool
+
+    Standby(config, SimpleQueue()).begin(make).close()
+    assert [since for _, since in tries] == [None, None], "nothing was waited for"
+    assert kept(config.spool.path)
+
+
+@pytest.mark.parametrize(
+    ("free", "user", "seconds"),
+    [
+        (NEEDED_BYTES, 1000, AGAIN_S),
+        (NEEDED_BYTES - 1, 1000, AGAIN_WHEN_SHORT_S),
+        (0, 0, AGAIN_WHEN_SHORT_S),
+        (0, 1000, AGAIN_WHEN_FULL_S),
+    ],
+)
+def test_where_a_try_may_cost_something_it_comes_less_often(free, user, seconds, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert standby_module._wait_s(free) == seconds
+
+
+def test_the_time_that_was_waited_is_put_on_the_clock_as_it_is_now(config):
+    """It was set by an hour meanwhile."""
+    with Spool(config.spool.path) as spool:
+        spool.commit([])
+    moment = now()
+    since = Moment(moment.wall_ms - 3_600_000, moment.elapsed_ms - 7000)
+    station = Station(config, Spool(config.spool.path), SimpleQueue(), since)
+    (waited,) = [record for record in station.committer._records if b'"outage"' in record.body]
+    assert b'"reason":"cannot_store"' in waited.body
+    span_s = float(waited.body.rpartition(b'"span_s":')[2])
+    assert 7 <= span_s < 12
+    station.spool.close()
+
+
+# ---- the session
+
+
+@pytest.fixture
+def scripted():
+    made = []
+
+    def make(**moods):
+        made.append(ScriptedBroker(**moods))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+STATE = """{"v":1,"station":"DL-001","status":"offline","version":"0.1.0","config":"000000000000","spool":null,
+"started":"2026-11-23T10:05:04.480Z","clock":"trusted","problems":[],"outages":[],"maintenance":[],"delivery":{},
+"storage":{}}"""
+
+
+@contextmanager
+def noticing(**settings):
+    notice = Notice("DL-001", replace(SETTINGS, **settings), lambda _is_online: STATE.encode(), Say())
+    thread = threading.Thread(target=notice.run)
+    thread.start()
+    yield notice
+    notice.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_broker_that_acknowledges_nothing_is_tried_again(scripted, lines, monkeypatch):
+    monkeypatch.setattr(sessions, "TURN_S", 0.05)
+    broker = scripted(answer=lambda _topic: None)
+    with noticing(port=broker.port, ack_timeout_s=0.2):
+        until(lambda: broker.sessions > 2, 20)
+    assert lines() == [
+        f"broker 127.0.0.1:{broker.port}: acknowledged nothing for 0.2 s; records are kept and sent later"
+    ]
+
+
+def test_a_state_that_is_refused_is_one_clear_line(scripted, lines):
+    broker = scripted(answer=lambda _topic: 0x87)
+    with noticing(port=broker.port):
+        until(lines)
+    assert "refuses messages on stations/DL-001/state: Not authorized" in lines()[0]
+    assert broker.sessions == 1
