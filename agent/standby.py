@@ -132,7 +132,7 @@ class _Waiting:
         self._portrait.cannot_store = why
         log.critical("%s; nothing is measured until it can be", why)
         notify(f"STATUS=waits: {clean(why)}")
-        if not self._thread.is_alive():
+        if self._thread.ident is None:
             self._timekeeper.trusted()
             self._thread.start()
             notify("READY=1")

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from agent.demo.keys import Script
+from agent.demo.show import Show
 from agent.demo.uplink import Uplink
 
 STATIOND = Path(sys.executable).with_name("stationd")
@@ -37,6 +39,20 @@ def test_demo_runs_with_a_broker_from_the_package_index():
     assert code == 0, said
     assert "amqtt" in said
     assert "nothing was lost" in said
+
+
+def test_what_a_broker_acknowledged_and_did_not_pass_on_is_asked_for_once_more(tmp_path):
+    show = Show(tmp_path, wants_mosquitto=False)
+    try:
+        show.start()
+        until(lambda: show.spool() and show.spool().newest() >= 10 and show.missing() == 0, 20)
+        assert show.ask_again() == 0
+        show.platform.read(lambda seen: seen.received[show.spool().id].remove(3, 7))
+        until(lambda: 7 in show.spool().acknowledged())
+        assert show.ask_again() >= 5
+        until(lambda: show.missing() == 0)
+    finally:
+        show.close()
 
 
 @pytest.mark.parametrize("text", ["5", "x:b", "5:z"])

@@ -215,7 +215,7 @@ class Session:
 
 
 class Subscriber:
-    """Receives messages of some topics; for views and tools, not for the daemon."""
+    """Receives messages of some topics, and sends; for views and tools, not for the daemon."""
 
     def __init__(
         self, url: str, topics: Sequence[str], on_message: Callable[[str, bytes], None], protocol: str = "5"
@@ -231,6 +231,10 @@ class Subscriber:
         self._client.reconnect_delay_set(1, 2)
         self._client.connect_async(str(address.hostname), address.port or 1883, 30)
         self._client.loop_start()
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Send once, with QoS 1; nothing tells whether it arrives."""
+        self._client.publish(topic, payload, qos=1)
 
     def close(self) -> None:
         """Disconnect."""

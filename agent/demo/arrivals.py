@@ -51,6 +51,7 @@ class Platform:
     """Receives everything that the station publishes. `read` gives a consistent look at the arrivals."""
 
     def __init__(self, port: int, station: str, protocol: str) -> None:
+        self._station = station
         self._arrivals = Arrivals()
         self._lock = threading.Lock()
         self._subscriber = Subscriber(f"mqtt://127.0.0.1:{port}", [f"stations/{station}/#"], self._arrived, protocol)
@@ -64,6 +65,11 @@ class Platform:
         """Look at the arrivals while none comes in."""
         with self._lock:
             return look(self._arrivals)
+
+    def ask(self, spool: str, seqs: list[tuple[int, int]]) -> None:
+        """Ask the station to send records once more, as a platform does that finds them missing."""
+        command = {"v": 1, "id": "demo", "command": "backfill", "spool": spool, "seqs": seqs}
+        self._subscriber.publish(f"stations/{self._station}/command", json.dumps(command).encode())
 
     def close(self) -> None:
         """Disconnect."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
 DEFAULT_SECONDS = 30.0
-SETTLE_S = 20.0
+SETTLE_S = 15.0
 _TURN_S = 0.25
 
 
@@ -96,7 +96,9 @@ def _sum_up(show: Show) -> int:
 
     print("putting everything right, waiting for the backlog …", flush=True)
     show.mend()
-    wait_until(lambda: show.missing() == 0 and _has_all(show), SETTLE_S)
+    if not wait_until(lambda: show.missing() == 0 and _has_all(show), SETTLE_S) and (count := show.ask_again()):
+        print(f"the platform asks for {count} records once more, which the broker acknowledged and did not pass on")
+        wait_until(lambda: show.missing() == 0, SETTLE_S)
     Console(highlight=False, markup=False, width=140).print(screen(show))
     reader, missing = show.spool(), show.missing()
     stored = reader.newest() if reader else 0

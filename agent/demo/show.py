@@ -190,9 +190,19 @@ class Show:
         if reader is None:
             return 0
         newest = reader.newest()
-        return self.platform.read(
-            lambda seen: seen.received[reader.id].missing(1, newest) if reader.id in seen.received else newest
-        )
+        return self.platform.read(lambda seen: seen.received.get(reader.id, Ranges()).missing(1, newest))
+
+    def ask_again(self) -> int:
+        """Ask for what the broker acknowledged and did not pass on, for it keeps nothing; gives how much that is."""
+        reader = self.spool()
+        if reader is None:
+            return 0
+        settled = reader.acknowledged()
+        for first, last in self.platform.read(lambda seen: list(seen.received.get(reader.id, ()))):
+            settled.remove(first, last)
+        if seqs := list(settled)[:1000]:
+            self.platform.ask(reader.id, seqs)
+        return sum(last - first + 1 for first, last in seqs)
 
     def _is_drained(self) -> bool:
         reader = self.spool()
