@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from drivers.fields import did_you_mean
 from drivers.trace import written
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 log = logging.getLogger("stationd")
@@ -38,18 +40,30 @@ def run(directory: Path, traced: str | None) -> int:
     if not config.instruments:
         log.warning("no instrument is configured; nothing will be measured")
     stop: SimpleQueue[str] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _frame: stop.put(signal.Signals(number).name))
     tracing = (traced, _trace) if traced else None
-    standby = Standby(config, stop)
+    standby = Standby(config, stop, lambda: _listening(stop))
     try:
-        station = standby.begin(lambda spool, since: Station(config, spool, stop, since, tracing))
+        station = standby.begin(lambda begun: Station(config, begun, stop, tracing))
     except SpoolError as error:
         log.critical("%s", error)
         return 1
-    status = station.run() if station else int(standby.has_failed)
-    logging.shutdown()
-    os._exit(status)  # a thread may still wait for a name server; everything is committed
+    with _listening(stop):
+        status = station.run() if station else int(standby.has_failed)
+        logging.shutdown()
+        os._exit(status)  # a thread may still wait for a name server; everything is committed
+
+
+@contextlib.contextmanager
+def _listening(stop: SimpleQueue[str]) -> Iterator[None]:
+    """Have signals say when to stop, instead of ending the process."""
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    for number, _ in before:
+        signal.signal(number, lambda number, _frame: stop.put(signal.Signals(number).name))
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _trace(direction: str, data: bytes) -> None:

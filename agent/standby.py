@@ -6,11 +6,13 @@ beyond help, read-only or failing, the process stays, feeds the watchdog, and ho
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agent.delivery.notice import Notice
 from agent.notify import notify
@@ -24,6 +26,7 @@ from drivers.clock import Moment, monotonic_s, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from agent.settings import Config
 
@@ -35,18 +38,34 @@ AGAIN_S = 5.0
 """From try to try, as long as systemd waits before it starts a process anew."""
 AGAIN_WHEN_SHORT_S = 60.0
 """The same on a disk that is nearly full, where each try writes something before it fails."""
-AGAIN_WHEN_FULL_S = 600.0
-"""The same where nothing at all is free for us: what a try gives up may go to the reserve of another user."""
 MORE_BYTES = 64 * 1024
 """So much more room is worth a try at once."""
-_STUCK_S, _END_S = 90.0, 2.0
+_STUCK_S, _END_S = 90.0, 1.0
+
+
+class Begun(NamedTuple):
+    """What a station begins with: its spool, since when that was waited for (None: not at all), what logs troubles."""
+
+    spool: Spool
+    since: Moment | None
+    say: Say
 
 
 class Standby:
-    """Begins a station as soon as its spool can store. `stop` gets a word when the process is to end."""
+    """Begins a station as soon as its spool can store. `stop` gets a word when the process is to end.
 
-    def __init__(self, config: Config, stop: SimpleQueue[str]) -> None:
-        self._config, self._path, self._stop = config, config.spool.path, stop
+    `listening` has signals put such words there; while the spool is opened, which may take long, they end the process.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stop: SimpleQueue[str],
+        listening: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
+        self._config, self._path = config, config.spool.path
+        self._stop, self._listening = stop, listening
+        self._say = Say()
         self._lock: Lock | None = None
         self._waiting: _Waiting | None = None
         self._is_condemned = False
@@ -56,8 +75,8 @@ class Standby:
         """Whether it was no wish that it should end."""
         return self._waiting is not None and self._waiting.has_failed
 
-    def begin(self, make: Callable[[Spool, Moment | None], T]) -> T | None:
-        """Give what `make` makes of the spool and the moment since when it was waited for; None if told to stop.
+    def begin(self, make: Callable[[Begun], T]) -> T | None:
+        """Give what `make` makes of a spool that can store; None if told to stop before there was one.
 
         Raises SpoolError if waiting does not help: another process has it, or a newer stationd wrote it.
         """
@@ -73,34 +92,41 @@ class Standby:
                     raise
                 if not self._waited(str(error)):
                     return None
+                self._is_condemned = False
             else:
                 if self._waiting:
                     self._waiting.is_over()
                 return made
 
-    def _tried(self, make: Callable[[Spool, Moment | None], T]) -> T:
+    def _tried(self, make: Callable[[Begun], T]) -> T:
+        if self._lock and not self._lock.is_at_its_place:
+            self._lock.close()  # another disk may be mounted there, or this one be writable again
+            self._lock = None
         self._lock = self._lock or Lock(self._path)
         spool = Spool(self._path, self._lock)
         try:
-            return make(spool, self._waiting.since if self._waiting else None)
+            return make(Begun(spool, self._waiting.since if self._waiting else None, self._say))
         except BaseException:
             spool.close()
             raise
 
     def _waited(self, why: str) -> bool:
         """Say why and wait until another try is due; gives False if the process is to end."""
-        waiting = self._waiting = self._waiting or _Waiting(self._config, self._stop)
-        waiting.say(why, self._lock)
-        free, begin_s = self._free_bytes(), monotonic_s()
-        wait_s = _wait_s(free)
-        while monotonic_s() - begin_s < wait_s and self._free_bytes() < free + MORE_BYTES:
-            waiting.turn()
-            try:
-                self._stop.get(timeout=TURN_S)
-            except Empty:
-                continue
-            waiting.end()
-            return False
+        with self._listening():
+            waiting = self._waiting = self._waiting or _Waiting(self._config, self._stop, self._say)
+            waiting.tell(why, self._lock)
+            free, begin_s = self._free_bytes(), monotonic_s()
+            wait_s = _wait_s(free)
+            while True:
+                waiting.turn()
+                try:
+                    self._stop.get(timeout=TURN_S)
+                except Empty:
+                    if monotonic_s() - begin_s >= wait_s or self._free_bytes() >= free + MORE_BYTES:
+                        break
+                else:
+                    waiting.end()
+                    return False
         return True
 
     def _free_bytes(self) -> int:
@@ -112,35 +138,34 @@ class Standby:
 
 
 class _Waiting:
-    """Tells everybody: the log, systemd, who holds the lock looks at, and the platform."""
+    """Tells everybody: the log, systemd, who looks at the lock, and the platform."""
 
-    def __init__(self, config: Config, stop: SimpleQueue[str]) -> None:
+    def __init__(self, config: Config, stop: SimpleQueue[str], say: Say) -> None:
         self.since, self.has_failed = now(), False
         self._path, self._stop = config.spool.path, stop
-        self._patience_s = 2 * config.broker.connect_timeout_s
+        self._told: set[str] = set()
+        self._patience_s = _STUCK_S + 2 * config.broker.connect_timeout_s
         self._timekeeper = Timekeeper(config.clock.trust, config.clock.hold_s, None)
         self._portrait = Portrait(config, None, self._timekeeper)
-        self._notice = Notice(config.station.id, config.broker, self._state, Say())
+        self._notice = Notice(config.station.id, config.broker, self._state, say)
         self._thread = Thread(target=self._run, name="notice", daemon=True)
 
-    def say(self, why: str, lock: Lock | None) -> None:
-        """Say it, unless that was said already."""
+    def tell(self, why: str, lock: Lock | None) -> None:
+        """Say what is wrong; in the log once, though there may be two reasons in turns."""
+        self._portrait.cannot_store = why
         if lock:
             lock.tell_waits(why)
-        if why == self._portrait.cannot_store:
-            return
-        self._portrait.cannot_store = why
-        log.critical("%s; nothing is measured until it can be", why)
-        notify(f"STATUS=waits: {clean(why)}")
+        if why not in self._told:
+            self._told.add(why)
+            log.critical("%s; nothing is measured until it can be", why)
+            notify(f"STATUS=waits: {clean(why)}")
         if self._thread.ident is None:
-            self._timekeeper.trusted()
             self._thread.start()
             notify("READY=1")
 
     def turn(self) -> None:
         """Feed the watchdog as long as the session is looked after."""
-        self._timekeeper.trusted()
-        if monotonic_s() - self._notice.turned_s < _STUCK_S + self._patience_s:
+        if monotonic_s() - self._notice.turned_s < self._patience_s:
             notify("WATCHDOG=1")
 
     def is_over(self) -> None:
@@ -148,16 +173,19 @@ class _Waiting:
         waited_s = (now().elapsed_ms - self.since.elapsed_ms) / 1000
         log.warning("%s: can be used again; nothing was measured for %.0f s", self._path, waited_s)
         notify("STATUS=")
-        self._notice.is_over()
-        self._thread.join(self._patience_s)
+        self._end()
 
     def end(self) -> None:
-        """End the session; its will says that the station is away."""
+        """End the session, and be ended."""
         notify("STOPPING=1")
-        self._notice.stop()
+        self._end()
+
+    def _end(self) -> None:
+        self._notice.cancel()
         self._thread.join(_END_S)
 
     def _state(self, is_online: bool) -> bytes:  # noqa: FBT001  stands as in the message
+        self._timekeeper.trusted()
         return self._portrait.state(is_online, {})
 
     def _run(self) -> None:
@@ -170,6 +198,10 @@ class _Waiting:
 
 
 def _wait_s(free: int) -> float:
+    """Say how long to wait if there is not more room before.
+
+    Where nothing is free for any user but root, what this one gives up may go to root's reserve: for ever, then.
+    """
     if free >= NEEDED_BYTES:
         return AGAIN_S
-    return AGAIN_WHEN_SHORT_S if free or os.geteuid() == 0 else AGAIN_WHEN_FULL_S
+    return AGAIN_WHEN_SHORT_S if free or os.geteuid() == 0 else math.inf

@@ -19,7 +19,6 @@ from agent.notify import notify, watchdog_s
 from agent.own_channels import INTERVAL_S, OwnChannels
 from agent.poller import Poller
 from agent.record import event, outage
-from agent.say import Say
 from agent.spool.damaged.salvage import SALVAGE
 from agent.spool.soundness import SMALL_BYTES, check
 from agent.spool.spool import Reader, Spool, SpoolError, condemn
@@ -33,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from queue import SimpleQueue
 
+    from agent.say import Say
     from agent.settings import Config
+    from agent.standby import Begun
     from drivers.line import Trace
 
     Tracing = tuple[str, Trace] | None
@@ -52,22 +53,19 @@ STUCK_S = 90.0
 class Station:
     """All threads of one daemon over one spool. Raises SpoolError if the spool cannot be used.
 
-    `stop` gets a word when the process is to end. `since`: from then on the spool was waited for.
+    `stop` gets a word when the process is to end.
     """
 
-    def __init__(
-        self, config: Config, spool: Spool, stop: SimpleQueue[str], since: Moment | None = None, tracing: Tracing = None
-    ) -> None:
+    def __init__(self, config: Config, begun: Begun, stop: SimpleQueue[str], tracing: Tracing = None) -> None:
         self._config, self._tracing = config, tracing
         self._stop = stop
         self._failure = ""
         self._is_ending = False
-        self.spool = spool
+        self.spool, say = begun.spool, begun.say
         newest_ms = _newest_ms(self.spool)
         self.timekeeper = Timekeeper(config.clock.trust, config.clock.hold_s, newest_ms)
         self.timekeeper.recover(self.spool)
         portrait = Portrait(config, self.spool.id, self.timekeeper)
-        say = Say()
         retention = Retention(config.spool.keep_s, config.spool.size_bytes)
         self.committer = Committer(
             self.spool,
@@ -90,7 +88,7 @@ class Station:
         self.works = portrait.works = Works(self.committer.note, self.spool.noted(WORKS), self.timekeeper)
         self.works.watch(one for poller in self.pollers for one in poller.instruments)
         self.control = Control(place(config.spool.path), Answers(config, self.pollers, self.works), self._thread)
-        self._begin(newest_ms, since)
+        self._begin(newest_ms, begun.since)
         self.works.turn()
         self._own = OwnChannels(self.committer.append)
 

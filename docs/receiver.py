@@ -55,10 +55,10 @@ class Store:
         if payload[:2] == b"\x1f\x8b":  # MQTT 5 says gzip in the user property content-encoding too, 3.1.1 only here
             payload = zlib.decompressobj(31).decompress(payload, 64_000_000)
         head = json.loads(text := payload.decode())
-        (is_json,) = self.db.execute("SELECT json_valid(?)", [text]).fetchone()
-        is_ours = is_json and head["v"] == 1 and head["station"] == station
+        is_ours = (head["v"], head["station"], *self.db.execute("SELECT json_valid(?)", [text])) == (1, station, (1,))
         if is_ours and lane == "state" and head["spool"] is None:
-            return  # it cannot store, and speaks of no spool
+            print(f"{station}: {head['status']}: {head.get('why')!a}", flush=True)
+            return
         if not (is_ours and (lane == "catalog" or re.fullmatch("[0-9a-f]{32}", head["spool"]))):
             raise ValueError("another version or station, no spool, or no JSON")
         if lane == "catalog":

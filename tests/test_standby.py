@@ -1,5 +1,6 @@
 """A station that cannot store does not end: it says so to everybody, measures nothing, and begins when it can."""
 
+import math
 import os
 import re
 import threading
@@ -25,7 +26,7 @@ from agent.say import Say
 from agent.spool.damaged.copies import kept
 from agent.spool.room import NEEDED_BYTES
 from agent.spool.spool import Spool, SpoolError, condemn
-from agent.standby import AGAIN_S, AGAIN_WHEN_FULL_S, AGAIN_WHEN_SHORT_S, Standby
+from agent.standby import AGAIN_S, AGAIN_WHEN_SHORT_S, Begun, Standby
 from agent.station import Station
 from drivers.clock import Moment, now
 from drivers.sample import Sample
@@ -114,7 +115,7 @@ def waiting(config, made):
     config.spool.path.parent.touch()
     stop = SimpleQueue()
     standby = Standby(config, stop)
-    thread = threading.Thread(target=lambda: made.append(standby.begin(lambda spool, since: (spool, since))))
+    thread = threading.Thread(target=lambda: made.append(standby.begin(lambda begun: begun)))
     thread.start()
     yield stop
     thread.join(20)
@@ -128,13 +129,13 @@ def test_it_tries_again_until_the_spool_is_there(config, platform, lines, monkey
     with waiting(config, made):
         until(lambda: state(platform)["status"] == "cannot_store")
         config.spool.path.parent.unlink()
-    ((spool, since),) = made
-    assert since.elapsed_ms < now().elapsed_ms
-    spool.close()
+    (begun,) = made
+    assert begun.since.elapsed_ms < now().elapsed_ms
+    begun.spool.close()
     assert len(lines()) == 2
-    assert "spool.db: cannot be used: File exists; nothing is measured until it can be" in lines()[0]
+    assert "spool.db: cannot be used: Not a directory; nothing is measured until it can be" in lines()[0]
     assert "spool.db: can be used again; nothing was measured for " in lines()[1]
-    assert state(platform)["status"] == "cannot_store", "who sends next says the rest, and no will is published"
+    until(lambda: state(platform)["status"] == "offline", what="if it ended now, nobody else would say so")
 
 
 def test_told_to_stop_while_it_waits_it_gives_nothing_and_the_platform_hears_that_it_is_away(config, platform):
@@ -167,7 +168,7 @@ def test_a_defect_of_the_session_ends_the_process(config, lines, monkeypatch):
     monkeypatch.setattr(Notice, "_serve", broken)
     config.spool.path.parent.touch()
     standby = Standby(config, SimpleQueue())
-    assert standby.begin(lambda *_: None) is None
+    assert standby.begin(lambda _begun: None) is None
     assert standby.has_failed
     assert "notice: this is a defect of stationd" in lines()
 
@@ -178,9 +179,11 @@ def descriptors():
 
 def test_hundreds_of_tries_take_no_descriptor(config, monkeypatch):
     monkeypatch.setattr(standby_module, "AGAIN_S", 0.0)
+    monkeypatch.setattr(standby_module, "TURN_S", 0.0)
     counts = []
 
-    def make(spool, _since):
+    def make(begun):
+        spool = begun.spool
         counts.append(descriptors())
         if len(counts) < 300:
             spool.commit([])
@@ -197,11 +200,11 @@ def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the
         first = spool.id
     tries = []
 
-    def make(spool, since):
-        tries.append((spool.id, since))
-        if spool.id == first:
+    def make(begun):
+        tries.append((begun.spool.id, begun.since))
+        if begun.spool.id == first:
             raise SpoolError("deep inside", is_damaged=True)
-        return spool
+        return begun.spool
 
     Standby(config, SimpleQueue()).begin(make).close()
     assert [since for _, since in tries] == [None, None], "nothing was waited for"
@@ -214,7 +217,7 @@ def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the
         (NEEDED_BYTES, 1000, AGAIN_S),
         (NEEDED_BYTES - 1, 1000, AGAIN_WHEN_SHORT_S),
         (0, 0, AGAIN_WHEN_SHORT_S),
-        (0, 1000, AGAIN_WHEN_FULL_S),
+        (0, 1000, math.inf),
     ],
 )
 def test_where_a_try_may_cost_something_it_comes_less_often(free, user, seconds, monkeypatch):
@@ -228,7 +231,7 @@ def test_the_time_that_was_waited_is_put_on_the_clock_as_it_is_now(config):
         spool.commit([])
     moment = now()
     since = Moment(moment.wall_ms - 3_600_000, moment.elapsed_ms - 7000)
-    station = Station(config, Spool(config.spool.path), SimpleQueue(), since)
+    station = Station(config, Begun(Spool(config.spool.path), since, Say()), SimpleQueue())
     (waited,) = [record for record in station.committer._records if b'"outage"' in record.body]
     assert b'"reason":"cannot_store"' in waited.body
     span_s = float(waited.body.rpartition(b'"span_s":')[2])
@@ -263,7 +266,7 @@ def noticing(**settings):
     thread = threading.Thread(target=notice.run)
     thread.start()
     yield notice
-    notice.stop()
+    notice.cancel()
     thread.join(10)
     assert not thread.is_alive()
 
@@ -273,9 +276,8 @@ def test_a_broker_that_acknowledges_nothing_is_tried_again(scripted, lines, monk
     broker = scripted(answer=lambda _topic: None)
     with noticing(port=broker.port, ack_timeout_s=0.2):
         until(lambda: broker.sessions > 2, 20)
-    assert lines() == [
-        f"broker 127.0.0.1:{broker.port}: acknowledged nothing for 0.2 s; records are kept and sent later"
-    ]
+    (line,) = lines()
+    assert line.startswith(f"broker 127.0.0.1:{broker.port}: acknowledged nothing for 0.2 s; ")
 
 
 def test_a_state_that_is_refused_is_one_clear_line(scripted, lines):

@@ -15,8 +15,10 @@ from waiting import until
 from agent.config import load
 from agent.demo.uplink import Uplink
 from agent.record import measured
+from agent.say import Say
 from agent.spool.room import SPARE_BYTES
 from agent.spool.spool import Spool
+from agent.standby import Begun
 from agent.station import Station
 from agent.times import milliseconds
 from drivers.clock import now
@@ -415,7 +417,7 @@ def test_the_bytes_of_one_line_can_be_watched_in_the_form_of_a_transcript(statio
 def inside(station):
     """Give a station of this process."""
     config = load(station().folder)
-    return Station(config, Spool(config.spool.path), SimpleQueue())
+    return Station(config, Begun(Spool(config.spool.path), None, Say()), SimpleQueue())
 
 
 def test_a_defect_in_one_thread_ends_the_process_with_its_traceback(inside, caplog):

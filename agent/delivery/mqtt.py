@@ -118,6 +118,10 @@ class Session:
         if self._topics:
             self._client.subscribe([(topic, 1) for topic in self._topics])
 
+    def cancel(self) -> None:
+        """Have `connect` raise SessionLost instead of waiting for a welcome; for any thread."""
+        self._greeting.put((0x80, "is not waited for any more", None))
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, encoding: str = "") -> int:
         """Send with QoS 1; gives the number that its acknowledgement will carry. Raises SessionLost."""
         properties = None

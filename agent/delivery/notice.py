@@ -21,15 +21,9 @@ class Notice(Sessions):
     """Says the state: `state(is_online)`, as JSON, whenever it changed and now and then anyway."""
 
     def __init__(self, station: str, broker: BrokerSettings, state: Callable[[bool], bytes], say: Say) -> None:
-        super().__init__(station, broker, say)
+        super().__init__(station, broker, say, "it will be told that nothing can be stored")
         self._state = state
         self._in_flight: dict[int, float] = {}
-        self._is_over = False
-
-    def is_over(self) -> None:
-        """End `run` without a last word: the spool can store, and who sends from it says the rest."""
-        self._is_over = True
-        self.stop()
 
     def _serve(self, session: Session) -> None:
         said, said_s = b"", 0.0
@@ -40,10 +34,7 @@ class Notice(Sessions):
                 self._in_flight[session.publish(self._topic("state"), state, retain=True)] = said_s
             self._take(self._next_event(TURN_S))
             self._judge()
-        if self._is_over:
-            session.close()
-        else:
-            session.abandon()  # the will is our goodbye
+        session.abandon()  # the will is our goodbye
 
     def _judge(self) -> None:
         """End a session in which nothing is acknowledged."""

@@ -42,7 +42,7 @@ class Publisher(Sessions):
         documents: Documents,
         say: Say,
     ) -> None:
-        super().__init__(station, broker, say)
+        super().__init__(station, broker, say, "records are kept and sent later")
         self._path, self._spooled, self._documents = spool, spooled, documents
         self._state_s = 0.0
         self._state_said = b""

@@ -28,21 +28,31 @@ STEADY_PAUSE_S = 1.0
 
 
 class Sessions(ABC):
-    """Holds sessions of one station, on the thread that calls `run`; what is done in them, a subclass says."""
+    """Holds sessions of one station, on the thread that calls `run`; what is done in them, a subclass says.
 
-    def __init__(self, station: str, broker: BrokerSettings, say: Say) -> None:
+    `meanwhile`: what is said of the time without a session.
+    """
+
+    def __init__(self, station: str, broker: BrokerSettings, say: Say, meanwhile: str) -> None:
         self.turned_s = monotonic_s()
         self._station, self._broker = station, broker
         self._name = f"broker {broker.host}:{broker.port}"
-        self._troubles = Troubles(self._name, say)
+        self._troubles = Troubles(self._name, say, meanwhile)
         self._events: SimpleQueue[Any] = SimpleQueue()
         self._current: Session | None = None
-        self._is_stopping = False
+        self._is_stopping = self._is_cancelled = False
 
     def stop(self) -> None:
         """End `run` after the last word has been sent."""
         self._is_stopping = True
         self._events.put(None)
+
+    def cancel(self) -> None:
+        """End `run` at once and without a last word: the will says that the station is away."""
+        self._is_cancelled = True
+        self.stop()
+        if session := self._current:
+            session.cancel()
 
     def run(self) -> None:
         """Hold one session after the other until stopped."""
@@ -106,7 +116,8 @@ class Sessions(ABC):
         except SessionLost as error:
             is_lost, self._current = True, None
             session.abandon()
-            self._troubles.lost(error)
+            if not self._is_cancelled:
+                self._troubles.lost(error)
             if not self._troubles.is_steady:
                 raise
             self._wait(random() * min(STEADY_PAUSE_S, self._broker.reconnect_max_s))  # noqa: S311  guards no secret

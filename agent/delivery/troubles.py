@@ -20,8 +20,8 @@ SHORT_SESSIONS_BEFORE_A_WORD = 3
 class Troubles:
     """Hears how sessions begin, fare and end, and logs what a technician can act on."""
 
-    def __init__(self, broker: str, say: Say) -> None:
-        self._broker, self._say = broker, say
+    def __init__(self, broker: str, say: Say, meanwhile: str) -> None:
+        self._broker, self._say, self._meanwhile = broker, say, meanwhile
         self._began_s = monotonic_s()
         self._has_delivered = self._was_refused = False
         self._short_sessions = 0
@@ -81,7 +81,7 @@ class Troubles:
         if error.is_taken_over:
             self._say.broke("client id", f"{error}; another client uses this client id: give each station its own")
             return
-        self._say.broke("broker", f"{error}; records are kept and sent later")
+        self._say.broke("broker", f"{error}; {self._meanwhile}")
         self._short_sessions += self._has_delivered
         if self._short_sessions >= SHORT_SESSIONS_BEFORE_A_WORD:
             text = "every session ends soon after its begin; perhaps another client uses this client id"

@@ -144,7 +144,7 @@ class Either:
         pid = None
         try:
             pid = control_client.running(self._config.spool.path)
-            way = ThroughDaemon if pid else Directly
+            way = Directly if pid is None else ThroughDaemon
             return way(self._config, self._name, starts=self._starts)
         except Unreachable as error:
             holder = f"the running stationd (process {pid}), which cannot be asked" if pid else "a running stationd"

@@ -49,8 +49,9 @@ def status(directory: Path, out: IO[str]) -> int:
     config = load(directory)
     pid = holder(config.spool.path)
     print("stationd: not running" if pid is None else f"stationd: running, process {pid or 'unknown'}", file=out)
-    if why := spool_lock.waits(config.spool.path):
-        print(f"it measures nothing: {why}", file=out)
+    why = spool_lock.waits(config.spool.path)
+    if why or pid == 0:
+        print(f"it measures nothing: {why}" if why else "it cannot write beside its spool; its log says why", file=out)
     reader = _reader(config, out)
     if reader is None:
         return 1
@@ -66,7 +67,7 @@ def status(directory: Path, out: IO[str]) -> int:
         print(works.described(work.portrait()), file=out)
     for problem in config.problems:
         print(problem, file=out)
-    return 1 if pid is None or why else 0
+    return 0 if pid and not why else 1
 
 
 def spool_info(directory: Path, out: IO[str]) -> int:

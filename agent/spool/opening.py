@@ -74,7 +74,10 @@ def _gave_up(path: Path, room: Room, noted: dict[str, str]) -> bool:
     if room.free_bytes() >= NEEDED_BYTES or not room.can_gain() or not is_enough:
         return False
     noted |= salvage.todo(path, noted)
-    return copies.make_room(path, _copied(path), room.free_bytes)
+    made = copies.make_room(path, _copied(path), room.free_bytes)
+    if not made:
+        room.gave_in_vain()
+    return made
 
 
 def _copied(path: Path) -> list[str]:
@@ -99,6 +102,7 @@ def _tried(
         load(db)
         if room.is_short:
             _make_do(path, db, room)
+            room.check_log()
         else:
             database.take_back(db)
     except BaseException:

@@ -7,6 +7,7 @@ the log of a damaged file, without which that could not be copied.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,6 +19,8 @@ OWN_BYTES = SMALL_BYTES + 96 * 1024
 """What a spool takes at once where room is short, for others may fill the rest: it can go on within that for ever."""
 NEEDED_BYTES = OWN_BYTES + 320 * 1024
 """That, its log and the index of it."""
+LOG_BYTES = 128 * 1024
+"""What the log and its index take where room is short: with less the first commits fail (measured: 112 KB)."""
 LEAST_BYTES = 160 * 1024
 """With less it is not even begun (measured: 96 KB), or could not store; so nothing is given up for that."""
 SPARE_BYTES = 1024 * 1024
@@ -73,6 +76,16 @@ class Room:
         taken = sum(size_of(Path(f"{self._spool}{end}")) for end in ("", "-wal", "-shm"))
         return max(0, needed_bytes - taken - self.free_bytes())
 
+    def check_log(self) -> None:
+        """Raise OSError unless the log and its index have room, or can have it."""
+        taken = sum(_blocks(Path(f"{self._spool}{end}")) for end in ("-wal", "-shm"))
+        if taken + self.free_bytes() < LOG_BYTES:
+            raise OSError(errno.ENOSPC, "the disk is full, no room for its log")
+
+    def gave_in_vain(self) -> None:
+        """Learn that something else was given up, and made no room."""
+        self._has_given = True
+
     def give_up_spare(self) -> bool:
         """Delete the spare; says whether there was one."""
         return self._give_up(self._spare)
@@ -101,5 +114,13 @@ def size_of(file: Path) -> int:
     """Give the size of a file, 0 for none."""
     try:
         return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _blocks(file: Path) -> int:
+    """Give the bytes that a file takes on its disk, which may be less than its size."""
+    try:
+        return file.stat().st_blocks * 512
     except OSError:
         return 0

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import socket
+from hashlib import sha256
 from pathlib import Path
 
 from agent.spool.stored import SpoolError
@@ -19,20 +21,37 @@ _PAUSE_S = 0.02
 class Lock:
     """Held from its making until `close`, or until the process ends however it ends.
 
-    Raises SpoolError if another process holds it, or if there can be no file at that place.
+    Where there can be no file at that place, a name that only processes of this machine see is taken instead.
+    Raises SpoolError if another process holds it.
     """
 
     def __init__(self, spool: Path) -> None:
+        self._path = _path(spool)
+        self._name: socket.socket | None = None
         try:
             spool.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _opened(_path(spool))
+            self._file, self._is_read_only = _opened(self._path)
+        except OSError:
+            self._file, self._is_read_only = -1, True
+            self._name = _named(spool)
+        try:
+            is_ours = self._name is not None if self._file < 0 else _locked(self._file, fcntl.LOCK_EX)
         except OSError as error:
+            self.close()
             raise SpoolError(f"{spool}: cannot be used: {error.strerror}", is_disk=True) from error
-        if not _locked(self._file, fcntl.LOCK_EX):
-            os.close(self._file)
+        if not is_ours:
+            self.close()
             owner = holder(spool) or "unknown"
             raise SpoolError(f"{spool}: is in use by another stationd (process {owner}); stop that one first")
         self.tell("")
+
+    @property
+    def is_at_its_place(self) -> bool:
+        """Whether it is the file that others find there, and tells them what it is told."""
+        try:
+            return not self._is_read_only and os.path.samestat(os.fstat(self._file), self._path.stat())
+        except OSError:
+            return False
 
     def tell(self, address: str) -> None:
         """Write down, behind the number of the process, the socket at which it can be asked.
@@ -50,17 +69,17 @@ class Lock:
 
     def close(self) -> None:
         """Let go."""
-        with contextlib.suppress(OSError):
+        if self._name:
+            self._name.close()
+        if self._file >= 0:
             os.close(self._file)
+            self._file = -1
 
 
 def holder(spool: Path) -> int | None:
     """Give the process number of the daemon that holds this spool, 0 if it could not write it, None if none does."""
     text = _told(spool)
-    if text is None:
-        return None
-    pid = text.partition("\n")[0]
-    return int(pid) if pid.isdigit() and Path("/proc", pid).exists() else 0
+    return None if text is None else int(text.partition("\n")[0] or 0)
 
 
 def address(spool: Path) -> str:
@@ -76,22 +95,29 @@ def waits(spool: Path) -> str:
 
 
 def _told(spool: Path) -> str | None:
-    """Give what the holder has written down, or None if there is no holder."""
+    """Give what the holder has written down, its number first, "" if it could not; None if there is no holder."""
     try:
         with _path(spool).open("r", encoding="utf-8", errors="replace") as file:
-            return None if _locked(file.fileno(), fcntl.LOCK_SH, tries=1) else file.read()
+            if not _locked(file.fileno(), fcntl.LOCK_SH, tries=1):
+                text = file.read()
+                pid = text.partition("\n")[0]
+                return text if pid.isdigit() and Path("/proc", pid).exists() else ""
     except OSError:
-        return None
+        pass
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        asking.connect(_name(spool))
+        return ""
+    return None
 
 
-def _opened(file: Path) -> int:
-    """Open or make the file; on a disk that became read-only one that is there can still be locked."""
+def _opened(file: Path) -> tuple[int, bool]:
+    """Open or make the file; on a disk that became read-only (True) one that is there can still be locked."""
     try:
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), False
     except OSError as error:
-        if error.errno != errno.EROFS or not file.exists():
+        if error.errno != errno.EROFS:
             raise
-        return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC), True
 
 
 def _locked(number: int, kind: int, tries: int = _TRIES) -> bool:
@@ -104,6 +130,22 @@ def _locked(number: int, kind: int, tries: int = _TRIES) -> bool:
         else:
             return True
     return False
+
+
+def _named(spool: Path) -> socket.socket | None:
+    """Take the name that stands for this spool; None if another process has it."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.bind(_name(spool))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+def _name(spool: Path) -> str:
+    """Give an address in no folder (unix(7), abstract)."""
+    return f"\0stationd-{sha256(str(spool.absolute()).encode()).hexdigest()[:32]}"
 
 
 def _path(spool: Path) -> Path:
