@@ -37,7 +37,7 @@ TURN_S = 1.0
 AGAIN_S = 5.0
 """From try to try, as long as systemd waits before it starts a process anew."""
 AGAIN_WHEN_SHORT_S = 60.0
-"""The same on a disk that is nearly full, where each try writes something before it fails."""
+"""The same on a disk that is nearly full, where each try writes something before it fails; the second comes sooner."""
 MORE_BYTES = 64 * 1024
 """So much more room is worth a try at once."""
 _STUCK_S, _END_S = 90.0, 1.0
@@ -116,7 +116,7 @@ class Standby:
             waiting = self._waiting = self._waiting or _Waiting(self._config, self._stop, self._say)
             waiting.tell(why, self._lock)
             free, begin_s = self._free_bytes(), monotonic_s()
-            wait_s = _wait_s(free)
+            wait_s = _wait_s(free, waiting.tries)
             while True:
                 waiting.turn()
                 try:
@@ -141,7 +141,7 @@ class _Waiting:
     """Tells everybody: the log, systemd, who looks at the lock, and the platform."""
 
     def __init__(self, config: Config, stop: SimpleQueue[str], say: Say) -> None:
-        self.since, self.has_failed = now(), False
+        self.since, self.tries, self.has_failed = now(), 0, False
         self._path, self._stop = config.spool.path, stop
         self._told: set[str] = set()
         self._patience_s = _STUCK_S + 2 * config.broker.connect_timeout_s
@@ -152,6 +152,7 @@ class _Waiting:
 
     def tell(self, why: str, lock: Lock | None) -> None:
         """Say what is wrong; in the log once, though there may be two reasons in turns."""
+        self.tries += 1
         self._portrait.cannot_store = why
         if lock:
             lock.tell_waits(why)
@@ -197,11 +198,11 @@ class _Waiting:
             self._stop.put("failure")
 
 
-def _wait_s(free: int) -> float:
+def _wait_s(free: int, tries: int) -> float:
     """Say how long to wait if there is not more room before.
 
     Where nothing is free for any user but root, what this one gives up may go to root's reserve: for ever, then.
     """
-    if free >= NEEDED_BYTES:
-        return AGAIN_S
-    return AGAIN_WHEN_SHORT_S if free or os.geteuid() == 0 else math.inf
+    if not free and os.geteuid() != 0:
+        return math.inf
+    return AGAIN_S if free >= NEEDED_BYTES or tries == 1 else AGAIN_WHEN_SHORT_S

@@ -90,6 +90,7 @@ class Station:
         self.control = Control(place(config.spool.path), Answers(config, self.pollers, self.works), self._thread)
         self._begin(newest_ms, begun.since)
         self.works.turn()
+        self.committer.commit()  # a disk that has no room for that is waited for
         self._own = OwnChannels(self.committer.append)
 
     def run(self) -> int:

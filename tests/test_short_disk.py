@@ -1,8 +1,13 @@
 """A damaged spool on a disk without room: no start is refused, the station goes on, and what had to go is told."""
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from test_salvage_copies import told
@@ -11,6 +16,7 @@ from test_spool import fat, fill
 
 from agent.delivery.lanes import Lanes
 from agent.spool import database, layout
+from agent.spool.damaged import copies
 from agent.spool.damaged.salvage import AT_ONCE_WHEN_SHORT
 from agent.spool.room import SPARE_BYTES, Room
 from agent.spool.spool import Reader, Spool, SpoolError, condemn
@@ -233,6 +239,42 @@ def test_where_cutting_makes_no_room_a_damaged_file_stays_as_it_was(small_disk, 
     with Spool(path) as spool:
         sent = deliver(path, spool)
     assert salvaged(sent, first) == set(range(11, 601))
+
+
+def test_where_root_has_filled_into_its_reserve_on_ext4_one_start_costs_one_probe(tmp_path):
+    """What an unprivileged process deletes there goes to the reserve, and cannot be written again."""
+    image, folder = tmp_path / "image", Path(tempfile.mkdtemp())  # the folders above tmp_path are root's alone
+    image.touch()
+    os.truncate(image, 24 * 1024 * 1024)
+    folder.chmod(0o755)
+    commands = (["mkfs.ext4", "-q", "-m", "5", image], ["mount", "-o", "loop", image, folder])
+    if not shutil.which("mkfs.ext4") or any(
+        subprocess.run(one, check=False, capture_output=True).returncode for one in commands
+    ):
+        pytest.skip("this test needs mkfs.ext4 and the right to mount an image (root)")
+    try:
+        path, _ = crowd(folder / "own", 600)
+        for file in [path.parent, *path.parent.iterdir()]:
+            os.chown(file, 65534, 65534)
+        for end in ("ballast", "spare"):
+            path.with_name(f"spool.db.{end}").unlink(missing_ok=True)
+        with contextlib.suppress(OSError), (folder / "rest").open("wb", buffering=0) as rest:
+            while True:
+                rest.write(bytes(4096))
+        before = path.stat().st_size
+        os.seteuid(65534)
+        try:
+            assert os.statvfs(folder).f_bavail == 0
+            with pytest.raises(SpoolError, match="full") as caught:
+                Spool(path)
+        finally:
+            os.seteuid(0)
+        assert caught.value.is_disk
+        (kept,) = copies.kept(path)
+        assert before - 32 * 1024 <= kept.stat().st_size <= before
+    finally:
+        subprocess.run(["umount", folder], check=True)
+        folder.rmdir()
 
 
 @pytest.mark.parametrize(("user", "can"), [(0, True), (1000, False)])

@@ -1,17 +1,21 @@
 """A station that cannot store does not end: it says so to everybody, measures nothing, and begins when it can."""
 
+import json
 import math
 import os
 import re
+import sqlite3
+import subprocess
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 from brokers import ScriptedBroker
-from daemons import Daemon
+from daemons import COMMAND, Daemon
 from instrument_peers import TcpInstrument
 from senders import SETTINGS
 from test_short_disk import fill_the_rest, free_again
@@ -25,9 +29,10 @@ from agent.record import measured
 from agent.say import Say
 from agent.spool.damaged.copies import kept
 from agent.spool.room import NEEDED_BYTES
-from agent.spool.spool import Spool, SpoolError, condemn
+from agent.spool.spool import Reader, Spool, SpoolError, condemn, holder
 from agent.standby import AGAIN_S, AGAIN_WHEN_SHORT_S, Begun, Standby
 from agent.station import Station
+from agent.times import milliseconds
 from drivers.clock import Moment, now
 from drivers.sample import Sample
 
@@ -96,6 +101,69 @@ def test_a_spool_of_a_newer_version_is_not_waited_for(daemon):
     assert result.returncode == 1
     assert "written by a newer stationd" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kilobytes", [0, 40, 64, 96, 128, 256])
+def test_a_start_with_little_room_measures_or_waits_and_never_ends(daemon, platform, kilobytes):
+    daemon.start()
+    until(lambda: daemon.stored()[0] > 8)
+    daemon.stop()
+    fill_the_rest(daemon.spool, spare=False)
+    rest = daemon.spool.with_name("rest")
+    os.truncate(rest, rest.stat().st_size - kilobytes * 1024)
+    newest = daemon.stored()[0]
+    daemon.start()
+    until(lambda: state(platform)["status"] == "cannot_store" or daemon.stored()[0] > newest + 10)
+    assert state(platform)["status"] == ("cannot_store" if kilobytes < 128 else "online")
+    assert daemon.stop() < 5
+    assert daemon.process.returncode == 0
+
+
+def test_on_a_disk_that_became_read_only_the_commands_know_and_all_is_well_when_it_is_mended(daemon, platform):
+    daemon.start()
+    until(lambda: daemon.stored()[0] > 3)
+    daemon.kill()
+    os.system(f"mount -o remount,ro {daemon.spool.parent}")
+    daemon.start()
+    until(lambda: state(platform)["status"] == "cannot_store")
+    looked = daemon.command("status")
+    assert (looked.returncode, looked.stdout.splitlines()[1]) == (
+        1,
+        "it cannot write beside its spool; its log says why",
+    )
+    assert daemon.command("poll", "rack").returncode == 1, "two would talk on one line"
+    assert "is in use by another stationd" in daemon.command("run").stderr
+    os.system(f"mount -o remount,rw {daemon.spool.parent}")
+    until(lambda: state(platform)["status"] == "online")
+    until(lambda: daemon.command("status").returncode == 0)
+    assert f"process {daemon.process.pid}" in daemon.command("status").stdout
+    assert daemon.command("poll", "rack").returncode == 0
+
+
+def test_where_there_can_be_no_lock_file_a_second_daemon_is_kept_off_too(daemon, platform):
+    folder = daemon.spool.parent / "is" / "a"
+    folder.parent.touch()
+    text = (daemon.folder / "station.toml").read_text()
+    (daemon.folder / "station.toml").write_text(text.replace(str(daemon.spool), str(folder / "spool.db")))
+    daemon.start()
+    until(lambda: state(platform)["status"] == "cannot_store")
+    assert "is in use by another stationd" in daemon.command("run").stderr
+    assert daemon.command("status").stdout.startswith("stationd: running, process unknown\n")
+    assert daemon.command("poll", "rack").returncode == 1
+    assert len(platform.of("state")) == 1
+
+
+def test_told_to_end_while_the_file_is_held_by_another_program_it_ends_at_once(daemon):
+    Spool(daemon.spool).close()
+    other = sqlite3.connect(daemon.spool)
+    other.execute("BEGIN EXCLUSIVE")
+    process = subprocess.Popen([COMMAND, "--config", daemon.folder, "run"], stderr=subprocess.DEVNULL)
+    until(lambda: holder(daemon.spool) == process.pid)
+    begin_s = time.monotonic()
+    process.terminate()
+    process.wait(20)
+    assert time.monotonic() - begin_s < 5
+    other.close()
 
 
 # ---- within the process
@@ -212,17 +280,32 @@ def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the
 
 
 @pytest.mark.parametrize(
-    ("free", "user", "seconds"),
+    ("free", "user", "tries", "seconds"),
     [
-        (NEEDED_BYTES, 1000, AGAIN_S),
-        (NEEDED_BYTES - 1, 1000, AGAIN_WHEN_SHORT_S),
-        (0, 0, AGAIN_WHEN_SHORT_S),
-        (0, 1000, math.inf),
+        (NEEDED_BYTES, 1000, 9, AGAIN_S),
+        (NEEDED_BYTES - 1, 1000, 1, AGAIN_S),
+        (NEEDED_BYTES - 1, 1000, 2, AGAIN_WHEN_SHORT_S),
+        (0, 0, 2, AGAIN_WHEN_SHORT_S),
+        (0, 1000, 1, math.inf),
     ],
 )
-def test_where_a_try_may_cost_something_it_comes_less_often(free, user, seconds, monkeypatch):
+def test_where_a_try_may_cost_something_it_comes_less_often(free, user, tries, seconds, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert standby_module._wait_s(free) == seconds
+    assert standby_module._wait_s(free, tries) == seconds
+
+
+def test_damage_that_shows_again_after_a_wait_is_put_aside_too(config, monkeypatch):
+    monkeypatch.setattr(standby_module, "AGAIN_S", 0.0)
+    monkeypatch.setattr(standby_module, "TURN_S", 0.0)
+    wrong = iter([{"is_damaged": True}, {"is_disk": True}, {"is_damaged": True}])
+
+    def make(begun):
+        if error := next(wrong, None):
+            raise SpoolError("of the test", **error)
+        return begun.spool
+
+    Standby(config, SimpleQueue()).begin(make).close()
+    assert [file.name for file in kept(config.spool.path)] == ["spool.db.damaged-1", "spool.db.damaged-2"]
 
 
 def test_the_time_that_was_waited_is_put_on_the_clock_as_it_is_now(config):
@@ -232,10 +315,13 @@ def test_the_time_that_was_waited_is_put_on_the_clock_as_it_is_now(config):
     moment = now()
     since = Moment(moment.wall_ms - 3_600_000, moment.elapsed_ms - 7000)
     station = Station(config, Begun(Spool(config.spool.path), since, Say()), SimpleQueue())
-    (waited,) = [record for record in station.committer._records if b'"outage"' in record.body]
-    assert b'"reason":"cannot_store"' in waited.body
-    span_s = float(waited.body.rpartition(b'"span_s":')[2])
-    assert 7 <= span_s < 12
+    with closing(Reader(config.spool.path)) as reader:
+        (waited,) = [one for one in reader.records(1, 9, 10_000) if b'"outage"' in one.body]
+    body = json.loads(b"{" + waited.body + b"}")
+    assert body["reason"] == "cannot_store"
+    assert 7 <= body["span_s"] < 12
+    assert milliseconds(body["to"]) - milliseconds(body["from"]) == pytest.approx(1000 * body["span_s"])
+    assert milliseconds(body["from"]) == pytest.approx(moment.wall_ms - 7000, abs=1)
     station.spool.close()
 
 

@@ -246,8 +246,9 @@ def test_a_full_disk_is_waited_for_and_the_time_is_accounted_for(station, broker
     assert daemon.stored()[0] == newest
     (folder / "rest").unlink()
     until(lambda: platform.of("state")[-1].document["status"] == "online")
-    until(lambda: "start" in [one.get("event") for one in platform.records() if one["seq"] > newest])
-    away, waited = [one for one in platform.records() if one["kind"] == "outage" and one["seq"] > newest]
+    until(lambda: set(range(newest + 1, newest + 5)) <= set(platform.seqs()))
+    told = [one for one in platform.records() if one["kind"] == "outage" and one["seq"] > newest]
+    away, waited = sorted(told, key=lambda one: one["seq"])
     assert (away["reason"], waited["reason"]) == ("stopped", "cannot_store")
     assert away["to"] == waited["from"]
     assert waited["span_s"] > 1
