@@ -5,6 +5,7 @@ From a Python prompt: `registry.load("thermo_c_link", {"model": "49i"})`.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -135,7 +136,14 @@ def named(file: Path) -> str | None:
 
 
 def _stems(folder: Path | None) -> list[str]:
+    if folder == SHIPPED:
+        return _shipped_stems()  # they stay as they are while a process runs
     return [name for file in files(folder) if (name := named(file))] if folder else []
+
+
+@cache
+def _shipped_stems() -> list[str]:
+    return [name for file in files(SHIPPED) if (name := named(file))]
 
 
 def profile_file(name: str, site: Path | None) -> Path | None:
