@@ -84,50 +84,68 @@ class Standby:
             try:
                 made = self._tried(make)
             except SpoolError as error:
-                if error.is_damaged and not self._is_condemned:
-                    self._is_condemned = True
-                    condemn(self._path)  # and the next try puts it aside
-                    continue
-                if not (error.is_damaged or error.is_disk):
-                    raise
-                if not self._waited(str(error)):
-                    return None
-                self._is_condemned = False
+                trouble = SpoolError(str(error), **vars(error))  # without the frames, which hold what was opened
             else:
-                if self._waiting:
-                    self._waiting.is_over()
-                return made
+                break
+            if trouble.is_damaged and not self._is_condemned:
+                self._is_condemned = True
+                condemn(self._path)  # and the next try puts it aside
+                continue
+            if not (trouble.is_damaged or trouble.is_disk):
+                raise trouble
+            if not self._waited(trouble):
+                return None
+            self._is_condemned = False
+        if self._waiting:
+            with self._listening():
+                self._waiting.is_over()
+        return made
 
     def _tried(self, make: Callable[[Begun], T]) -> T:
-        if self._lock and not self._lock.is_at_its_place:
-            self._lock.close()  # another disk may be mounted there, or this one be writable again
-            self._lock = None
-        self._lock = self._lock or Lock(self._path)
-        spool = Spool(self._path, self._lock)
+        if self._waiting:
+            notify("WATCHDOG=1")
+        spool = Spool(self._path, self._renewed_lock())
         try:
+            self._check_lock()
             return make(Begun(spool, self._waiting.since if self._waiting else None, self._say))
         except BaseException:
             spool.close()
             raise
 
-    def _waited(self, why: str) -> bool:
+    def _renewed_lock(self) -> Lock:
+        """Give the lock, on the file that others find there now."""
+        lock, self._lock = self._lock or Lock(self._path), None
+        lock.renew()
+        self._lock = lock
+        return lock
+
+    def _check_lock(self) -> None:
+        """Raise SpoolError if another daemon could open the spool too."""
+        if not (self._lock and self._lock.is_at_its_place):
+            raise SpoolError(f"{self._path}: cannot be used: nothing can be written beside it", is_disk=True)
+
+    def _waited(self, trouble: SpoolError) -> bool:
         """Say why and wait until another try is due; gives False if the process is to end."""
         with self._listening():
             waiting = self._waiting = self._waiting or _Waiting(self._config, self._stop, self._say)
-            waiting.tell(why, self._lock)
+            waiting.tell(str(trouble), self._lock)
             free, begin_s = self._free_bytes(), monotonic_s()
-            wait_s = _wait_s(free, waiting.tries)
+            wait_s = _wait_s(free, waiting.tries, is_full=trouble.is_full)
+            has_moved = self._has_moved()
             while True:
                 waiting.turn()
                 try:
                     self._stop.get(timeout=TURN_S)
                 except Empty:
-                    if monotonic_s() - begin_s >= wait_s or self._free_bytes() >= free + MORE_BYTES:
-                        break
+                    is_due = monotonic_s() - begin_s >= wait_s or self._free_bytes() >= free + MORE_BYTES
+                    if is_due or self._has_moved() != has_moved:
+                        return True
                 else:
                     waiting.end()
                     return False
-        return True
+
+    def _has_moved(self) -> bool:
+        return self._lock is not None and self._lock.is_beside_its_place
 
     def _free_bytes(self) -> int:
         """Give what may be written on the disk, as far as it tells."""
@@ -156,10 +174,10 @@ class _Waiting:
         self._portrait.cannot_store = why
         if lock:
             lock.tell_waits(why)
+        notify(f"STATUS=waits: {clean(why)}")
         if why not in self._told:
             self._told.add(why)
             log.critical("%s; nothing is measured until it can be", why)
-            notify(f"STATUS=waits: {clean(why)}")
         if self._thread.ident is None:
             self._thread.start()
             notify("READY=1")
@@ -198,11 +216,11 @@ class _Waiting:
             self._stop.put("failure")
 
 
-def _wait_s(free: int, tries: int) -> float:
+def _wait_s(free: int, tries: int, *, is_full: bool) -> float:
     """Say how long to wait if there is not more room before.
 
-    Where nothing is free for any user but root, what this one gives up may go to root's reserve: for ever, then.
+    Where nothing is free for any user but root, what this one gives up goes to root's reserve: until there is, then.
     """
-    if not free and os.geteuid() != 0:
+    if is_full and not free and os.geteuid() != 0:
         return math.inf
     return AGAIN_S if free >= NEEDED_BYTES or tries == 1 else AGAIN_WHEN_SHORT_S

@@ -137,7 +137,7 @@ class Station:
         moment = now()
         back = _on_the_clock(since, moment) if since else moment
         reason = "stopped" if self.spool.noted("ended") == "clean" else "crashed"
-        self.spool.note("ended", "no")
+        self.committer.note("ended", "no", lambda: None)
         is_trusted = self.timekeeper.trusted()
         if self.spool.newest:
             begin = self._newest(newest_ms, back) if is_trusted else None

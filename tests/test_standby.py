@@ -280,18 +280,19 @@ def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the
 
 
 @pytest.mark.parametrize(
-    ("free", "user", "tries", "seconds"),
+    ("free", "user", "tries", "is_full", "seconds"),
     [
-        (NEEDED_BYTES, 1000, 9, AGAIN_S),
-        (NEEDED_BYTES - 1, 1000, 1, AGAIN_S),
-        (NEEDED_BYTES - 1, 1000, 2, AGAIN_WHEN_SHORT_S),
-        (0, 0, 2, AGAIN_WHEN_SHORT_S),
-        (0, 1000, 1, math.inf),
+        (NEEDED_BYTES, 1000, 9, True, AGAIN_S),
+        (NEEDED_BYTES - 1, 1000, 1, True, AGAIN_S),
+        (NEEDED_BYTES - 1, 1000, 2, True, AGAIN_WHEN_SHORT_S),
+        (0, 0, 2, True, AGAIN_WHEN_SHORT_S),
+        (0, 1000, 1, True, math.inf),
+        (0, 1000, 1, False, AGAIN_S),
     ],
 )
-def test_where_a_try_may_cost_something_it_comes_less_often(free, user, tries, seconds, monkeypatch):
+def test_where_a_try_may_cost_something_it_comes_less_often(free, user, tries, is_full, seconds, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert standby_module._wait_s(free, tries) == seconds
+    assert standby_module._wait_s(free, tries, is_full=is_full) == seconds
 
 
 def test_damage_that_shows_again_after_a_wait_is_put_aside_too(config, monkeypatch):

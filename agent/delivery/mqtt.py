@@ -88,7 +88,7 @@ class Session:
         self._events, self._topics = events, topics
         self._hearing = Pace(HEARD_A_SECOND, HEARD_AT_ONCE / HEARD_A_SECOND)
         self._greeting: SimpleQueue[tuple[int, str, Properties | None]] = SimpleQueue()
-        self._is_closing = False
+        self._is_closing = self._is_cancelled = False
         self._lost: SessionLost | None = None
         self._client = _client(broker.client_id, broker.protocol)
         if will:
@@ -119,7 +119,8 @@ class Session:
             self._client.subscribe([(topic, 1) for topic in self._topics])
 
     def cancel(self) -> None:
-        """Have `connect` raise SessionLost instead of waiting for a welcome; for any thread."""
+        """Have `connect` raise SessionLost instead of greeting the broker or waiting for it; for any thread."""
+        self._is_cancelled = True
         self._greeting.put((0x80, "is not waited for any more", None))
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, encoding: str = "") -> int:
@@ -158,8 +159,8 @@ class Session:
         client.max_inflight_messages_set(broker.in_flight)
         client.max_queued_messages_set(broker.in_flight)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_publish, client.on_socket_open = self._on_publish, _guard_socket
-        client.on_message = self._on_message
+        client.on_publish, client.on_message = self._on_publish, self._on_message
+        client.on_socket_open = self._on_socket_open
         if broker.username:
             password = broker.password_file.read_text(encoding="utf-8").rstrip("\n") if broker.password_file else None
             client.username_pw_set(broker.username, password)
@@ -195,6 +196,14 @@ class Session:
     ) -> None:
         text = f"refuses the session: {reason}" if reason.value >= 0x80 else ""
         self._greeting.put((int(reason.value), text, properties))
+
+    def _on_socket_open(self, _client: Client, _data: object, sock: Any) -> None:
+        """Let the kernel give up on a link that acknowledges nothing; CONNECT is sent after this."""
+        with contextlib.suppress(OSError, AttributeError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNSENT_TIMEOUT_MS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._is_cancelled:
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, reason: ReasonCode, _props: Properties | None
@@ -271,13 +280,6 @@ def _end_loop(client: Client) -> None:
 
 def _payload(message: MQTTMessage) -> bytes:
     return bytes(message.payload)
-
-
-def _guard_socket(_client: Client, _data: object, sock: Any) -> None:
-    """Let the kernel give up on a link that acknowledges nothing."""
-    with contextlib.suppress(OSError, AttributeError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNSENT_TIMEOUT_MS)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _text(path: Path | None) -> str | None:

@@ -111,6 +111,8 @@ class Sessions(ABC):
         will = self._topic("state"), self._will()
         session = self._current = Session(self._broker, self._events, will, self._listens_to())
         try:
+            if self._is_cancelled:  # perhaps by a thread that did not see this session yet
+                session.cancel()
             session.connect()
             self._serve(session)
         except SessionLost as error:

@@ -40,6 +40,15 @@ _ROOM = "room "
 _NOT_HELD = -(1 << 63)
 _READABLE = (b"\1\1", b"\2\2")
 """Format versions that this SQLite reads and writes (SQLite documentation, "Database File Format")."""
+_OF_THE_DISK = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+}
+"""What SQLite says of a disk, or of another program that holds the file; not what it says of our statements."""
 _pack = struct.Struct("<qqq").pack
 
 
@@ -153,9 +162,9 @@ def reading(path: Path) -> Iterator[None]:
 
 def spool_error(path: Path, what: str, error: BaseException) -> SpoolError:
     """Put an error into the words of a spool, and say what kind it is."""
-    is_damaged = is_damage(error)
-    is_disk = isinstance(error, OSError) or (not is_damaged and hasattr(error, "sqlite_errorcode"))
-    return SpoolError(f"{path}: {what}: {why(error)}", is_damaged=is_damaged, is_disk=is_disk)
+    is_disk = isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK
+    text = f"{path}: {what}: {why(error)}"
+    return SpoolError(text, is_damaged=is_damage(error), is_disk=is_disk, is_full=is_full(error))
 
 
 def is_damage(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from agent.spool import beside, database, layout, log_end, mark, soundness
 from agent.spool.damaged import copies, given_up, salvage
 from agent.spool.damaged.tables import DAMAGE
 from agent.spool.damaged.wreck import Wreck
-from agent.spool.room import LEAST_BYTES, NEEDED_BYTES, OWN_BYTES, size_of
+from agent.spool.room import NEEDED_BYTES, OWN_BYTES, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,8 +70,7 @@ def _loaded(path: Path, load: Callable[[database.Connection], None], room: Room)
 
 def _gave_up(path: Path, room: Room, noted: dict[str, str]) -> bool:
     """Give a damaged file or a piece of one up for room; `noted` gets what was left to salvage before that."""
-    is_enough = room.missing_bytes(LEAST_BYTES) <= copies.most_bytes(path)
-    if room.free_bytes() >= NEEDED_BYTES or not room.can_gain() or not is_enough:
+    if room.free_bytes() >= NEEDED_BYTES or not room.can_gain() or not room.is_enough(copies.most_bytes(path)):
         return False
     noted |= salvage.todo(path, noted)
     made = copies.make_room(path, _copied(path), room.free_bytes)

@@ -71,16 +71,23 @@ class Room:
         disk = os.statvfs(self._spool.parent)
         return min(_RESERVE_MOST, disk.f_blocks * disk.f_frsize // 16)
 
-    def missing_bytes(self, needed_bytes: int = NEEDED_BYTES) -> int:
+    def missing_bytes(self) -> int:
         """Give what the spool needs to go on, beyond what it has taken already and what is free."""
-        taken = sum(size_of(Path(f"{self._spool}{end}")) for end in ("", "-wal", "-shm"))
-        return max(0, needed_bytes - taken - self.free_bytes())
+        return max(0, NEEDED_BYTES - self._taken("", "-wal", "-shm") - self.free_bytes())
+
+    def is_enough(self, more_bytes: int) -> bool:
+        """Say whether a spool could begin if there were so much more."""
+        free = self.free_bytes() + more_bytes
+        return free + self._taken("", "-wal", "-shm") >= LEAST_BYTES and free + self._taken("-wal", "-shm") >= LOG_BYTES
 
     def check_log(self) -> None:
         """Raise OSError unless the log and its index have room, or can have it."""
-        taken = sum(_blocks(Path(f"{self._spool}{end}")) for end in ("-wal", "-shm"))
-        if taken + self.free_bytes() < LOG_BYTES:
+        if self._taken("-wal", "-shm") + self.free_bytes() < LOG_BYTES:
             raise OSError(errno.ENOSPC, "the disk is full, no room for its log")
+
+    def _taken(self, *ends: str) -> int:
+        """Give what files of the spool take on the disk, which may be less than their size."""
+        return sum(_blocks(Path(f"{self._spool}{end}")) for end in ends)
 
     def gave_in_vain(self) -> None:
         """Learn that something else was given up, and made no room."""

@@ -21,29 +21,20 @@ _PAUSE_S = 0.02
 class Lock:
     """Held from its making until `close`, or until the process ends however it ends.
 
-    Where there can be no file at that place, a name that only processes of this machine see is taken instead.
-    Raises SpoolError if another process holds it.
+    Where there can be no file at that place, a name that only processes of this machine see is taken instead; where
+    a disk became read-only, the file is locked without being written. Neither is enough to begin a spool under.
+    Raises SpoolError if another process holds it, or if who runs this may not open the file.
     """
 
     def __init__(self, spool: Path) -> None:
-        self._path = _path(spool)
+        self._spool, self._path = spool, _path(spool)
+        self._file, self._is_read_only, self._address = -1, True, ""
         self._name: socket.socket | None = None
-        try:
-            spool.parent.mkdir(parents=True, exist_ok=True)
-            self._file, self._is_read_only = _opened(self._path)
-        except OSError:
-            self._file, self._is_read_only = -1, True
+        self.renew()
+        if self._file < 0:
             self._name = _named(spool)
-        try:
-            is_ours = self._name is not None if self._file < 0 else _locked(self._file, fcntl.LOCK_EX)
-        except OSError as error:
-            self.close()
-            raise SpoolError(f"{spool}: cannot be used: {error.strerror}", is_disk=True) from error
-        if not is_ours:
-            self.close()
-            owner = holder(spool) or "unknown"
-            raise SpoolError(f"{spool}: is in use by another stationd (process {owner}); stop that one first")
-        self.tell("")
+            if self._name is None:
+                raise self._in_use()
 
     @property
     def is_at_its_place(self) -> bool:
@@ -53,11 +44,50 @@ class Lock:
         except OSError:
             return False
 
+    @property
+    def is_beside_its_place(self) -> bool:
+        """Whether others find another file there, as after another disk was mounted."""
+        try:
+            return self._file < 0 or not os.path.samestat(os.fstat(self._file), self._path.stat())
+        except OSError:
+            return False
+
+    def renew(self) -> None:
+        """Lock the file that others find there now, if it is another one or can be written again. Raises SpoolError."""
+        if self.is_at_its_place:
+            return
+        try:
+            self._spool.parent.mkdir(parents=True, exist_ok=True)
+            file, is_read_only = _opened(self._path)
+        except PermissionError as error:
+            raise SpoolError(f"{self._spool}: cannot be used: {error.strerror}: {self._path}") from error
+        except OSError:
+            return
+        if is_read_only and self._file >= 0 and os.path.samestat(os.fstat(file), os.fstat(self._file)):
+            os.close(file)
+            return
+        self.close()  # two of one file would be in each other's way
+        self._file, self._is_read_only = file, is_read_only
+        try:
+            is_ours = _locked(file, fcntl.LOCK_EX)
+        except OSError as error:
+            self.close()
+            raise SpoolError(f"{self._spool}: cannot be used: {error.strerror}", is_disk=True) from error
+        if not is_ours:
+            self.close()
+            raise self._in_use()
+        self.tell(self._address)
+
+    def _in_use(self) -> SpoolError:
+        owner = holder(self._spool) or "unknown"
+        return SpoolError(f"{self._spool}: is in use by another stationd (process {owner}); stop that one first")
+
     def tell(self, address: str) -> None:
         """Write down, behind the number of the process, the socket at which it can be asked.
 
         It is written over what stands there, for which a full disk has room; a disk that fails does not matter here.
         """
+        self._address = address
         content = f"{os.getpid()}\n{address}\n".encode()
         with contextlib.suppress(OSError):
             os.pwrite(self._file, content, 0)
@@ -71,6 +101,7 @@ class Lock:
         """Let go."""
         if self._name:
             self._name.close()
+            self._name = None
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -101,13 +132,24 @@ def _told(spool: Path) -> str | None:
             if not _locked(file.fileno(), fcntl.LOCK_SH, tries=1):
                 text = file.read()
                 pid = text.partition("\n")[0]
-                return text if pid.isdigit() and Path("/proc", pid).exists() else ""
+                return text if pid.isdigit() and _is_alive(int(pid)) else ""
     except OSError:
         pass
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         asking.connect(_name(spool))
         return ""
     return None
+
+
+def _is_alive(pid: int) -> bool:
+    """Say whether there is such a process; what the holder could not write over is of one that ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _opened(file: Path) -> tuple[int, bool]:

@@ -9,12 +9,12 @@ class SpoolError(Exception):
     """The spool cannot be opened or cannot store; the text says which file and why.
 
     `is_damaged`: the file is not what was once written, and will not be right the next time. `is_disk`: it is the
-    disk that fails or is full, which may be over when it is tried again.
+    disk that fails or is full (`is_full`), which may be over when it is tried again.
     """
 
-    def __init__(self, text: str, *, is_damaged: bool = False, is_disk: bool = False) -> None:
+    def __init__(self, text: str, *, is_damaged: bool = False, is_disk: bool = False, is_full: bool = False) -> None:
         super().__init__(text)
-        self.is_damaged, self.is_disk = is_damaged, is_disk
+        self.is_damaged, self.is_disk, self.is_full = is_damaged, is_disk, is_full
 
 
 class DamagedRecord(SpoolError):
