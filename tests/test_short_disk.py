@@ -241,6 +241,19 @@ def test_where_cutting_makes_no_room_a_damaged_file_stays_as_it_was(small_disk, 
     assert salvaged(sent, first) == set(range(11, 601))
 
 
+def test_what_would_not_make_room_for_a_log_is_not_given_up(small_disk):
+    """However large the spool itself is."""
+    path, _ = crowd(small_disk(8192), 20)
+    with Spool(path) as spool:
+        spool.commit([fat(number) for number in range(150)])
+    fill_the_rest(path, spare=False)
+    before = sizes(path.parent)
+    with pytest.raises(SpoolError, match=r"room|full"):
+        Spool(path)
+    assert sizes(path.parent) == before
+    assert path.stat().st_size > 600_000
+
+
 def test_where_root_has_filled_into_its_reserve_on_ext4_one_start_costs_one_probe(tmp_path):
     """What an unprivileged process deletes there goes to the reserve, and cannot be written again."""
     image, folder = tmp_path / "image", Path(tempfile.mkdtemp())  # the folders above tmp_path are root's alone

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -24,8 +25,9 @@ from waiting import until
 from agent import standby as standby_module
 from agent.config import load
 from agent.delivery import sessions
+from agent.delivery.mqtt import Session, SessionLost
 from agent.delivery.notice import Notice
-from agent.record import measured
+from agent.record import event, measured
 from agent.say import Say
 from agent.spool.damaged.copies import kept
 from agent.spool.room import NEEDED_BYTES
@@ -309,6 +311,26 @@ def test_damage_that_shows_again_after_a_wait_is_put_aside_too(config, monkeypat
     assert [file.name for file in kept(config.spool.path)] == ["spool.db.damaged-1", "spool.db.damaged-2"]
 
 
+def test_a_stop_in_order_stays_one_though_the_first_commit_of_the_next_start_fails(config, monkeypatch):
+    monkeypatch.setattr(standby_module, "AGAIN_S", 0.0)
+    monkeypatch.setattr(standby_module, "TURN_S", 0.0)
+    with Spool(config.spool.path) as spool:
+        spool.commit([event("stop", now())], notes={"ended": "clean"})
+    real, errors = Spool.commit, [SpoolError("of the test", is_disk=True)]
+
+    def once(spool, *words, **more):
+        if errors:
+            raise errors.pop()
+        return real(spool, *words, **more)
+
+    monkeypatch.setattr(Spool, "commit", once)
+    station = Standby(config, SimpleQueue()).begin(lambda begun: Station(config, begun, SimpleQueue()))
+    with closing(Reader(config.spool.path)) as reader:
+        outages = [one.body for one in reader.records(1, 9, 10_000) if b'"outage"' in one.body]
+    assert [json.loads(b"{" + body + b"}")["reason"] for body in outages] == ["stopped", "cannot_store"]
+    station.spool.close()
+
+
 def test_the_time_that_was_waited_is_put_on_the_clock_as_it_is_now(config):
     """It was set by an hour meanwhile."""
     with Spool(config.spool.path) as spool:
@@ -372,4 +394,17 @@ def test_a_state_that_is_refused_is_one_clear_line(scripted, lines):
     with noticing(port=broker.port):
         until(lines)
     assert "refuses messages on stations/DL-001/state: Not authorized" in lines()[0]
+    assert broker.sessions == 1
+
+
+def test_a_session_that_is_cancelled_before_its_connection_stands_greets_nobody(scripted):
+    broker = scripted()
+    session = Session(replace(SETTINGS, port=broker.port), SimpleQueue())
+    session.cancel()
+    with pytest.raises(SessionLost):
+        session.connect()
+    session.abandon()
+    with socket.create_connection(("127.0.0.1", broker.port)) as other:  # taken after it, if it was
+        other.sendall(b"\x10\x00")
+        assert other.recv(5)
     assert broker.sessions == 1
