@@ -18,7 +18,7 @@ from agent.delivery.notice import Notice
 from agent.notify import notify
 from agent.say import Say, clean
 from agent.spool.room import NEEDED_BYTES, free_bytes
-from agent.spool.spool import Spool, SpoolError, condemn
+from agent.spool.spool import DamagedRecord, Spool, SpoolError, condemn
 from agent.spool.spool_lock import Lock
 from agent.state import Portrait
 from agent.timekeeper import Timekeeper
@@ -84,7 +84,7 @@ class Standby:
             try:
                 made = self._tried(make)
             except SpoolError as error:
-                trouble = SpoolError(str(error), **vars(error))  # without the frames, which hold what was opened
+                trouble = _without_frames(error)  # those hold what was opened
             else:
                 break
             if trouble.is_damaged and not self._is_condemned:
@@ -214,6 +214,12 @@ class _Waiting:
             log.exception("notice: this is a defect of stationd")
             self.has_failed = True
             self._stop.put("failure")
+
+
+def _without_frames(error: SpoolError) -> SpoolError:
+    """Give an error of the same kind; a single damaged record that the start needs is damage of the spool."""
+    is_damaged = error.is_damaged or isinstance(error, DamagedRecord)
+    return SpoolError(str(error), is_damaged=is_damaged, is_disk=error.is_disk, is_full=error.is_full)
 
 
 def _wait_s(free: int, tries: int, *, is_full: bool) -> float:

@@ -31,7 +31,7 @@ from agent.record import event, measured
 from agent.say import Say
 from agent.spool.damaged.copies import kept
 from agent.spool.room import NEEDED_BYTES
-from agent.spool.spool import Reader, Spool, SpoolError, condemn, holder
+from agent.spool.spool import DamagedRecord, Reader, Spool, SpoolError, condemn, holder
 from agent.standby import AGAIN_S, AGAIN_WHEN_SHORT_S, Begun, Standby
 from agent.station import Station
 from agent.times import milliseconds
@@ -265,7 +265,8 @@ def test_hundreds_of_tries_take_no_descriptor(config, monkeypatch):
     assert descriptors() <= counts[0]
 
 
-def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the_next_try(config):
+@pytest.mark.parametrize("damage", [SpoolError("deep inside", is_damaged=True), DamagedRecord(7, 7)])
+def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the_next_try(config, damage):
     with Spool(config.spool.path) as spool:
         first = spool.id
     tries = []
@@ -273,7 +274,7 @@ def test_damage_that_shows_while_the_station_is_put_together_is_put_aside_by_the
     def make(begun):
         tries.append((begun.spool.id, begun.since))
         if begun.spool.id == first:
-            raise SpoolError("deep inside", is_damaged=True)
+            raise damage
         return begun.spool
 
     Standby(config, SimpleQueue()).begin(make).close()
