@@ -48,7 +48,7 @@ def run(directory: Path, traced: str | None) -> int:
         log.critical("%s", error)
         return 1
     with _listening(stop):
-        status = station.run() if station else int(standby.has_failed)
+        status = (station.run() if station else 0) or int(standby.has_failed)
         logging.shutdown()
         os._exit(status)  # a thread may still wait for a name server; everything is committed
 

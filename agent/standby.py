@@ -7,6 +7,7 @@ beyond help, read-only or failing, the process stays, feeds the watchdog, and ho
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from agent.delivery.notice import Notice
 from agent.notify import notify
 from agent.say import Say, clean
+from agent.spool import database
 from agent.spool.room import NEEDED_BYTES, free_bytes
 from agent.spool.spool import DamagedRecord, Spool, SpoolError, condemn
 from agent.spool.spool_lock import Lock
@@ -96,7 +98,8 @@ class Standby:
             if not self._waited(trouble):
                 return None
             self._is_condemned = False
-        if self._waiting:
+        if self._waiting and self._lock:
+            self._lock.tell("")
             with self._listening():
                 self._waiting.is_over()
         return made
@@ -104,9 +107,12 @@ class Standby:
     def _tried(self, make: Callable[[Begun], T]) -> T:
         if self._waiting:
             notify("WATCHDOG=1")
-        spool = Spool(self._path, self._renewed_lock())
+        lock = self._renewed_lock()
+        if lock.trouble and lock.trouble.errno not in (errno.ENOSPC, errno.EDQUOT):  # there opening may make room
+            self._check_lock(lock)
+        spool = Spool(self._path, lock)
         try:
-            self._check_lock()
+            self._check_lock(lock)
             return make(Begun(spool, self._waiting.since if self._waiting else None, self._say))
         except BaseException:
             spool.close()
@@ -119,10 +125,12 @@ class Standby:
         self._lock = lock
         return lock
 
-    def _check_lock(self) -> None:
+    def _check_lock(self, lock: Lock) -> None:
         """Raise SpoolError if another daemon could open the spool too."""
-        if not (self._lock and self._lock.is_at_its_place):
-            raise SpoolError(f"{self._path}: cannot be used: nothing can be written beside it", is_disk=True)
+        if lock.trouble:
+            raise database.spool_error(self._path, "cannot be used", lock.trouble)
+        if lock.has_moved:
+            raise SpoolError(f"{self._path}: cannot be used: another disk was mounted there", is_disk=True)
 
     def _waited(self, trouble: SpoolError) -> bool:
         """Say why and wait until another try is due; gives False if the process is to end."""
@@ -137,7 +145,8 @@ class Standby:
                 try:
                     self._stop.get(timeout=TURN_S)
                 except Empty:
-                    is_due = monotonic_s() - begin_s >= wait_s or self._free_bytes() >= free + MORE_BYTES
+                    more = self._free_bytes() - free
+                    is_due = monotonic_s() - begin_s >= wait_s or more >= (1 if wait_s == math.inf else MORE_BYTES)
                     if is_due or self._has_moved() != has_moved:
                         return True
                 else:
@@ -145,7 +154,7 @@ class Standby:
                     return False
 
     def _has_moved(self) -> bool:
-        return self._lock is not None and self._lock.is_beside_its_place
+        return self._lock is not None and self._lock.has_moved
 
     def _free_bytes(self) -> int:
         """Give what may be written on the disk, as far as it tells."""

@@ -7,6 +7,7 @@ import logging
 from queue import Empty
 from threading import Thread
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from agent import __version__, own_channels
 from agent.committer import Committer, Retention
@@ -46,6 +47,8 @@ STAGGER_S, STAGGER_MOST_S = 0.000_25, 0.012
 """Between the slots of one line and the next: fifty threads waking at once cost half as much again in waits for the
 interpreter (measured: 15 against 10 µs a value)."""
 WATCH_S = 5.0
+_NOT_YET = f"no {uuid4().hex}"
+"""Noted until an orderly end. Found at the start, it was noted by a try of this very process."""
 STUCK_S = 90.0
 """A thread that has not come round for so long, its own time-outs apart, is stuck."""
 
@@ -136,10 +139,11 @@ class Station:
         """Record from when to when the station was away or waited, and what became of a damaged spool."""
         moment = now()
         back = _on_the_clock(since, moment) if since else moment
-        reason = "stopped" if self.spool.noted("ended") == "clean" else "crashed"
-        self.committer.note("ended", "no", lambda: None)
+        ended = self.spool.noted("ended")
+        reason = "stopped" if ended == "clean" else "crashed"
+        self.committer.note("ended", _NOT_YET, lambda: None)
         is_trusted = self.timekeeper.trusted()
-        if self.spool.newest:
+        if self.spool.newest and ended != _NOT_YET:
             begin = self._newest(newest_ms, back) if is_trusted else None
             self.committer.append(outage(reason, begin, back, at=back, dated=begin is not None))
         if since:

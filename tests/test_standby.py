@@ -203,7 +203,7 @@ def test_it_tries_again_until_the_spool_is_there(config, platform, lines, monkey
     assert begun.since.elapsed_ms < now().elapsed_ms
     begun.spool.close()
     assert len(lines()) == 2
-    assert "spool.db: cannot be used: Not a directory; nothing is measured until it can be" in lines()[0]
+    assert "spool.db: cannot be used: File exists; nothing is measured until it can be" in lines()[0]
     assert "spool.db: can be used again; nothing was measured for " in lines()[1]
     until(lambda: state(platform)["status"] == "offline", what="if it ended now, nobody else would say so")
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import socket
 from hashlib import sha256
 from pathlib import Path
@@ -21,62 +22,77 @@ _PAUSE_S = 0.02
 class Lock:
     """Held from its making until `close`, or until the process ends however it ends.
 
-    Where there can be no file at that place, a name that only processes of this machine see is taken instead; where
-    a disk became read-only, the file is locked without being written. Neither is enough to begin a spool under.
-    Raises SpoolError if another process holds it, or if who runs this may not open the file.
+    Where there can be no file at that place, or it cannot be written, a name that only processes of this machine see is
+    taken too. That is not enough to begin a spool under: `trouble` says then what is wrong with the file.
+    Raises SpoolError if another process holds it, or if who runs this may not open the file that is there.
     """
 
     def __init__(self, spool: Path) -> None:
+        self.trouble: OSError | None = None
         self._spool, self._path = spool, _path(spool)
-        self._file, self._is_read_only, self._address = -1, True, ""
+        self._file, self._address = -1, ""
         self._name: socket.socket | None = None
         self.renew()
-        if self._file < 0:
-            self._name = _named(spool)
-            if self._name is None:
-                raise self._in_use()
 
     @property
-    def is_at_its_place(self) -> bool:
-        """Whether it is the file that others find there, and tells them what it is told."""
-        try:
-            return not self._is_read_only and os.path.samestat(os.fstat(self._file), self._path.stat())
-        except OSError:
-            return False
-
-    @property
-    def is_beside_its_place(self) -> bool:
+    def has_moved(self) -> bool:
         """Whether others find another file there, as after another disk was mounted."""
         try:
-            return self._file < 0 or not os.path.samestat(os.fstat(self._file), self._path.stat())
+            found = self._path.stat()
+            return self._file < 0 or not os.path.samestat(os.fstat(self._file), found)
         except OSError:
             return False
 
     def renew(self) -> None:
         """Lock the file that others find there now, if it is another one or can be written again. Raises SpoolError."""
-        if self.is_at_its_place:
+        if self._file >= 0 and not self.trouble and not self.has_moved and self._path.exists():
             return
         try:
             self._spool.parent.mkdir(parents=True, exist_ok=True)
-            file, is_read_only = _opened(self._path)
-        except PermissionError as error:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            self._hold_what_there_is(error)
+            return
+        self._take(file)
+        if self._file >= 0:
+            self._let_go_of_name()
+            self.trouble = None
+            self.tell(self._address)
+
+    def _hold_what_there_is(self, error: OSError) -> None:
+        if isinstance(error, PermissionError) and _is_there(self._path):
             raise SpoolError(f"{self._spool}: cannot be used: {error.strerror}: {self._path}") from error
-        except OSError:
-            return
-        if is_read_only and self._file >= 0 and os.path.samestat(os.fstat(file), os.fstat(self._file)):
-            os.close(file)
-            return
-        self.close()  # two of one file would be in each other's way
-        self._file, self._is_read_only = file, is_read_only
+        self.trouble = error
+        self._take_name()
+        if error.errno == errno.EROFS and (self._file < 0 or self.has_moved):
+            with contextlib.suppress(OSError):
+                self._take(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def _take(self, file: int) -> None:
+        if self._file >= 0:
+            os.close(self._file)  # two of one file would be in each other's way
+        self._file = file
         try:
             is_ours = _locked(file, fcntl.LOCK_EX)
-        except OSError as error:
-            self.close()
-            raise SpoolError(f"{self._spool}: cannot be used: {error.strerror}", is_disk=True) from error
+        except OSError as error:  # a file system without locks
+            os.close(file)
+            self._file, self.trouble = -1, error
+            self._take_name()
+            return
         if not is_ours:
             self.close()
             raise self._in_use()
-        self.tell(self._address)
+
+    def _take_name(self) -> None:
+        self._name = self._name or _named(self._spool)
+        if self._name is None:
+            self.close()
+            raise self._in_use()
+
+    def _let_go_of_name(self) -> None:
+        if self._name:
+            self._name.close()
+            self._name = None
 
     def _in_use(self) -> SpoolError:
         owner = holder(self._spool) or "unknown"
@@ -99,9 +115,7 @@ class Lock:
 
     def close(self) -> None:
         """Let go."""
-        if self._name:
-            self._name.close()
-            self._name = None
+        self._let_go_of_name()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -110,7 +124,10 @@ class Lock:
 def holder(spool: Path) -> int | None:
     """Give the process number of the daemon that holds this spool, 0 if it could not write it, None if none does."""
     text = _told(spool)
-    return None if text is None else int(text.partition("\n")[0] or 0)
+    if text is None:
+        return None
+    pid = text.partition("\n")[0]
+    return int(pid) if re.fullmatch("[0-9]{1,10}", pid) else 0
 
 
 def address(spool: Path) -> str:
@@ -127,39 +144,25 @@ def waits(spool: Path) -> str:
 
 def _told(spool: Path) -> str | None:
     """Give what the holder has written down, its number first, "" if it could not; None if there is no holder."""
-    try:
-        with _path(spool).open("r", encoding="utf-8", errors="replace") as file:
-            if not _locked(file.fileno(), fcntl.LOCK_SH, tries=1):
-                text = file.read()
-                pid = text.partition("\n")[0]
-                return text if pid.isdigit() and _is_alive(int(pid)) else ""
-    except OSError:
-        pass
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         asking.connect(_name(spool))
-        return ""
-    return None
-
-
-def _is_alive(pid: int) -> bool:
-    """Say whether there is such a process; what the holder could not write over is of one that ended."""
+        return ""  # what stands in the file is of another one
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
+        with _path(spool).open("r", encoding="utf-8", errors="replace") as file:
+            return None if _locked(file.fileno(), fcntl.LOCK_SH, tries=1) else file.read()
+    except OSError:
+        return None
+
+
+def _is_there(file: Path) -> bool:
+    """Say whether there is a file, or who asks may not know."""
+    try:
+        file.stat()
     except PermissionError:
-        pass
+        return True
+    except OSError:
+        return False
     return True
-
-
-def _opened(file: Path) -> tuple[int, bool]:
-    """Open or make the file; on a disk that became read-only (True) one that is there can still be locked."""
-    try:
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), False
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-        return os.open(file, os.O_RDONLY | os.O_CLOEXEC), True
 
 
 def _locked(number: int, kind: int, tries: int = _TRIES) -> bool:
