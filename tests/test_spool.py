@@ -2,14 +2,11 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -209,23 +206,6 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SpoolError, match=r"spool\.db: cannot be used: (Not a directory|File exists)"):
         Spool(tmp_path / "file" / "spool.db")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_who_may_not_open_the_lock_is_told_and_not_taken_for_one_without_a_disk():
-    """Else he would wait beside the daemon that holds it."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    try:
-        Spool(folder / "spool.db").close()
-        (folder / "spool.db.lock").chmod(0o600)
-        os.seteuid(65534)
-        with pytest.raises(SpoolError, match=r"cannot be used: Permission denied: .*spool\.db\.lock") as caught:
-            Spool(folder / "spool.db")
-        assert not caught.value.is_disk
-    finally:
-        os.seteuid(0)
-        shutil.rmtree(folder)
 
 
 def test_a_disk_that_is_full_from_the_start_is_named(small_disk):
