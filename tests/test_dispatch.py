@@ -40,7 +40,7 @@ def dispatch(spool):
     settle = lambda first, last: spool.commit([], [(first, last)])  # noqa: E731  one line says it
     spooled = Spooled(settle, lambda *_: None, lambda key, text, then: (spool.note(key, text), then()))
     broker = replace(SETTINGS, message_bytes=500)
-    yield Dispatch("DL-001", broker, reader, spooled, Troubles("broker", Say()))
+    yield Dispatch("DL-001", broker, reader, spooled, Troubles("broker", Say(), "records are kept"))
     reader.close()
 
 
