@@ -7,7 +7,6 @@ import logging
 from queue import Empty
 from threading import Thread
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from agent import __version__, own_channels
 from agent.committer import Committer, Retention
@@ -47,8 +46,6 @@ STAGGER_S, STAGGER_MOST_S = 0.000_25, 0.012
 """Between the slots of one line and the next: fifty threads waking at once cost half as much again in waits for the
 interpreter (measured: 15 against 10 µs a value)."""
 WATCH_S = 5.0
-_NOT_YET = f"no {uuid4().hex}"
-"""Noted until an orderly end. Found at the start, it was noted by a try of this very process."""
 STUCK_S = 90.0
 """A thread that has not come round for so long, its own time-outs apart, is stuck."""
 
@@ -65,6 +62,7 @@ class Station:
         self._failure = ""
         self._is_ending = False
         self.spool, say = begun.spool, begun.say
+        self.spool.note("opened", __version__)  # a disk that does not take it is waited for
         newest_ms = _newest_ms(self.spool)
         self.timekeeper = Timekeeper(config.clock.trust, config.clock.hold_s, newest_ms)
         self.timekeeper.recover(self.spool)
@@ -93,7 +91,6 @@ class Station:
         self.control = Control(place(config.spool.path), Answers(config, self.pollers, self.works), self._thread)
         self._begin(newest_ms, begun.since)
         self.works.turn()
-        self.committer.commit()  # a disk that has no room for that is waited for
         self._own = OwnChannels(self.committer.append)
 
     def run(self) -> int:
@@ -139,11 +136,10 @@ class Station:
         """Record from when to when the station was away or waited, and what became of a damaged spool."""
         moment = now()
         back = _on_the_clock(since, moment) if since else moment
-        ended = self.spool.noted("ended")
-        reason = "stopped" if ended == "clean" else "crashed"
-        self.committer.note("ended", _NOT_YET, lambda: None)
+        reason = "stopped" if self.spool.noted("ended") == "clean" else "crashed"
+        self.committer.note("ended", "no", lambda: None)
         is_trusted = self.timekeeper.trusted()
-        if self.spool.newest and ended != _NOT_YET:
+        if self.spool.newest:
             begin = self._newest(newest_ms, back) if is_trusted else None
             self.committer.append(outage(reason, begin, back, at=back, dated=begin is not None))
         if since:
