@@ -4,15 +4,12 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import types
-from pathlib import Path
 
 import pytest
 from daemons import COMMAND, Daemon
@@ -495,15 +492,6 @@ def as_another(uid, gid, *words):
     with os.fdopen(reading) as file:
         text = file.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
-
-
-@pytest.fixture
-def open_folder():
-    """Give a folder that everybody may enter, unlike those of the tests."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

@@ -3,25 +3,13 @@
 import errno
 import fcntl
 import os
-import shutil
 import subprocess
-import tempfile
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from agent.spool.spool import SpoolError
 from agent.spool.spool_lock import Lock, address, holder, waits
-
-
-@pytest.fixture
-def open_folder():
-    """Give a folder that everybody may enter and only root may write to."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def refused(path):

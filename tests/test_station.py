@@ -203,12 +203,6 @@ def test_the_records_of_an_outage_of_the_broker_survive_a_kill_in_its_midst(stat
 # ---- files that are wrong
 
 
-def only_line(result):
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    return line
-
-
 def test_a_spool_that_cannot_be_used_is_one_clear_line_that_the_platform_hears_too(
     station, broker, platform, small_disk
 ):
