@@ -6,13 +6,16 @@ import contextlib
 import logging
 import os
 import signal
-from queue import SimpleQueue
+import sys
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from agent.config import load, secret_problems
+from agent.notify import notify
 from agent.spool.stored import SpoolError
 from agent.standby import Standby
 from agent.station import Station
+from drivers.clock import monotonic_s
 from drivers.errors import ConfigError
 from drivers.fields import did_you_mean
 from drivers.trace import written
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger("stationd")
+
+ANEW_S = 2.0
 
 
 def run(directory: Path, traced: str | None) -> int:
@@ -49,8 +54,26 @@ def run(directory: Path, traced: str | None) -> int:
         return 1
     with _listening(stop):
         status = (station.run() if station else 0) or int(standby.has_failed)
+        if station and station.is_to_wait:
+            _begin_anew(stop)
         logging.shutdown()
         os._exit(status)  # a thread may still wait for a name server; everything is committed
+
+
+def _begin_anew(stop: SimpleQueue[str]) -> None:
+    """Become a new process of the same number, whose start waits if it cannot store; returns if told to end before.
+
+    An end would be a start refused where nobody starts us again.
+    """
+    notify(f"STATUS=waits {ANEW_S:g} s and begins anew")
+    until_s = monotonic_s() + ANEW_S
+    while (left_s := until_s - monotonic_s()) > 0:
+        notify("WATCHDOG=1")
+        with contextlib.suppress(Empty):
+            if stop.get(timeout=min(left_s, 1.0)).startswith("SIG"):
+                return
+    logging.shutdown()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own words, no shell
 
 
 @contextlib.contextmanager

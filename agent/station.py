@@ -46,6 +46,8 @@ STAGGER_S, STAGGER_MOST_S = 0.000_25, 0.012
 """Between the slots of one line and the next: fifty threads waking at once cost half as much again in waits for the
 interpreter (measured: 15 against 10 µs a value)."""
 WATCH_S = 5.0
+HELD_S = 60.0
+"""A station whose disk fails before has not begun: room may have sufficed for the start alone."""
 STUCK_S = 90.0
 """A thread that has not come round for so long, its own time-outs apart, is stuck."""
 
@@ -53,14 +55,17 @@ STUCK_S = 90.0
 class Station:
     """All threads of one daemon over one spool. Raises SpoolError if the spool cannot be used.
 
-    `stop` gets a word when the process is to end.
+    `stop` gets a word when the process is to end. `is_to_wait`: after `run`, whether it could not store soon after its
+    start, and should be started again by this process.
     """
+
+    is_to_wait = False
 
     def __init__(self, config: Config, begun: Begun, stop: SimpleQueue[str], tracing: Tracing = None) -> None:
         self._config, self._tracing = config, tracing
         self._stop = stop
         self._failure = ""
-        self._is_ending = False
+        self._has_lost_disk = self._is_ending = False
         self.spool, say = begun.spool, begun.say
         self.spool.note("opened", __version__)  # a disk that does not take it is waited for
         newest_ms = _newest_ms(self.spool)
@@ -83,6 +88,7 @@ class Station:
             Spooled(self.committer.acknowledge, self.committer.damaged, self.committer.note),
             Documents(portrait.state, portrait.catalog),
             say,
+            config.spool.size_bytes * 3 // 4,
         )
         portrait.storage = self.committer.storage
         self.pollers = portrait.pollers = self._pollers(say)
@@ -95,6 +101,7 @@ class Station:
 
     def run(self) -> int:
         """Run until told to stop or a failure; gives the exit status."""
+        begin_s = monotonic_s()
         threads = [self._thread("spool", self.committer.run), self._thread("publisher", self.publisher.run)]
         threads += [self._thread(f"line {poller.line.name}", poller.run) for poller in self.pollers]
         if self.spool.path.stat().st_size > SMALL_BYTES:
@@ -107,7 +114,9 @@ class Station:
         gc.freeze()  # what the start made stays; looking through it again and again costs CPU
         notify("READY=1")
         self._watch()
-        notify("STOPPING=1")
+        self.is_to_wait = self._has_lost_disk and monotonic_s() - begin_s < HELD_S
+        if not self.is_to_wait:
+            notify("STOPPING=1")
         self._end(threads)
         return 1 if self._failure else 0
 
@@ -169,6 +178,7 @@ class Station:
             except SpoolError as error:
                 if error.is_damaged:
                     condemn(self.spool.path)
+                self._has_lost_disk |= error.is_disk and not self._failure
                 self._fail(str(error))
             except Exception as error:
                 log.exception("%s: this is a defect of stationd", name)

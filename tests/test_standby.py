@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import resource
 import socket
 import sqlite3
 import subprocess
@@ -119,6 +120,39 @@ def test_a_start_with_little_room_measures_or_waits_and_never_ends(daemon, platf
     assert state(platform)["status"] == ("cannot_store" if kilobytes < 128 else "online")
     assert daemon.stop() < 5
     assert daemon.process.returncode == 0
+
+
+def write_nothing(daemon, *, is_over=False):
+    """Have every write of the process fail (EFBIG), or no longer; the limit outlives an exec."""
+    most = resource.RLIM_INFINITY if is_over else 0
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+def test_a_disk_that_fails_just_after_the_start_ends_no_process_but_is_waited_for(daemon, platform):
+    room = daemon.spool.with_name("room")
+    room.write_bytes(bytes(1 << 20))
+    daemon.start()
+    until(lambda: daemon.stored()[0] > 8)
+    write_nothing(daemon)
+    until(lambda: state(platform)["status"] == "cannot_store", 20)
+    assert daemon.process.poll() is None
+    assert "STOPPING=1" not in daemon.notes()
+    newest = daemon.stored()[0]
+    write_nothing(daemon, is_over=True)
+    room.unlink()  # more room is worth a try at once
+    until(lambda: state(platform)["status"] == "online", 20)
+    until(lambda: daemon.stored()[0] > newest + 8)
+    assert daemon.stop() < 5
+    assert daemon.process.returncode == 0
+
+
+def test_told_to_end_before_it_begins_anew_it_ends_at_once(daemon):
+    daemon.start()
+    until(lambda: daemon.stored()[0] > 8)
+    write_nothing(daemon)
+    until(lambda: "STATUS=waits" in "".join(daemon.notes()), 10)
+    assert daemon.stop() < 1
+    assert daemon.process.returncode == 1
 
 
 def test_on_a_disk_that_became_read_only_the_commands_know_and_all_is_well_when_it_is_mended(daemon, platform):
