@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from functools import cache
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -125,12 +126,7 @@ class Session:
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, encoding: str = "") -> int:
         """Send with QoS 1; gives the number that its acknowledgement will carry. Raises SessionLost."""
-        properties = None
-        if self.broker.protocol == "5":
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.ContentType = "application/json"
-            if encoding:
-                properties.UserProperty = ("content-encoding", encoding)
+        properties = _Json.of(encoding) if self.broker.protocol == "5" else None
         sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         if sent.rc != 0:
             raise self._lost or self._error("connection lost")
@@ -259,6 +255,29 @@ class Subscriber:
 
     def _note(self, *, is_subscribed: bool) -> None:
         self.is_subscribed = is_subscribed
+
+
+class _Json(Properties):
+    """What each of our messages says of itself, written once: to write it anew takes paho as long as all the rest."""
+
+    _written: bytes
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+        self.ContentType = "application/json"
+        if encoding:
+            self.UserProperty = ("content-encoding", encoding)
+        self.__dict__["_written"] = super().pack()  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        """Give them as they stand in a packet."""
+        return self._written
+
+    @classmethod
+    @cache
+    def of(cls, encoding: str) -> _Json:
+        """Give those of a message that is compressed so, or "" for one that is not."""
+        return cls(encoding)
 
 
 def _client(client_id: str, protocol: str, *, reconnect: bool = False) -> Client:
