@@ -224,6 +224,8 @@ class Committer:
             batches -= 1
         while batches and self._is_too_much():
             batches -= 1
+            if self._spool.space.give_up_packed():
+                continue
             is_short = self._spool.space.is_short()
             if is_short and self._spool.copies.remove_finished():
                 continue
@@ -245,7 +247,8 @@ class Committer:
         return [ledger("damaged", now(), first=one, last=other, records=other - one + 1) for one, other in untold]
 
     def _is_too_much(self) -> bool:
-        return self._spool.space.used_bytes() > self._retention.size_bytes or self._spool.space.is_short()
+        space = self._spool.space
+        return space.used_bytes() + space.packed_bytes() > self._retention.size_bytes or space.is_short()
 
     def _drop(self) -> None:
         """Give up the oldest unsent records; what tells of it is stored in the same transaction."""

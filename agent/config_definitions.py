@@ -90,6 +90,9 @@ _BROKER = Table(
     Key("backfill_rate", Integer(100, 10**9), 50_000, doc="values per second of the backlog, at most"),
     Key("backfill_traffic", size(1e3, 1e10), "1MB", doc="bytes per second of the backlog as sent, at most"),
     Key(
+        "pack_after", duration(0, 3650 * DAY_S), "1min", doc="an outage that long has the messages of its backlog made"
+    ),
+    Key(
         "delivered_by",
         Choice("acknowledgement", "receipt"),
         "acknowledgement",

@@ -64,6 +64,7 @@ def broker(raw: Raw, directory: Path, station_id: str) -> BrokerSettings:
         message_bytes=int(raw["message_size"]),
         backfill_values_s=raw["backfill_rate"],
         backfill_bytes_s=raw["backfill_traffic"],
+        pack_after_s=raw["pack_after"],
         waits_for_receipt=raw["delivered_by"] == "receipt",
         receipt_timeout_s=raw["receipt_timeout"],
     )

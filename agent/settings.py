@@ -27,7 +27,8 @@ class BrokerSettings:
     """Where records go, and how patiently. `protocol` is "5" or "3.1.1".
 
     `backfill_values_s` and `backfill_bytes_s` pace the backlog and what was asked for. `waits_for_receipt`: a record
-    counts as delivered when the platform says so, not when the broker does.
+    counts as delivered when the platform says so, not when the broker does. `pack_after_s`: so long
+    without a session, and messages are made of the backlog.
     """
 
     host: str
@@ -49,6 +50,7 @@ class BrokerSettings:
     message_bytes: int
     backfill_values_s: float = 50_000.0
     backfill_bytes_s: float = 1e6
+    pack_after_s: float = 60.0
     waits_for_receipt: bool = False
     receipt_timeout_s: float = 300.0
 

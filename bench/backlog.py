@@ -14,8 +14,10 @@ from __future__ import annotations
 import sys
 import time
 from array import array
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.spool.room import size_of
 from bench.drain import Drain, RssLog, packet_bytes
 from bench.figures import Figures, options_parser
 from bench.judge import INTERVAL_NS
@@ -34,8 +36,8 @@ BYTES_PER_VALUE = 6.0
 SHARE_OF_PAHO = 0.5
 RSS_GROWTH_MB, RSS_MB = 5.0, 60.0
 PACED_VALUES_S, PACED_WITHIN = 50_000, 0.1
-UNPACED = Settings(broker='backfill_rate = 1000000000\nbackfill_traffic = "10GB"\n')
-PACED = Settings(broker=f'backfill_rate = {PACED_VALUES_S}\nbackfill_traffic = "1MB"\n')
+UNPACED = Settings(broker='backfill_rate = 1000000000\nbackfill_traffic = "10GB"\npack_after = "1s"\n')
+PACED = Settings(broker=f'backfill_rate = {PACED_VALUES_S}\nbackfill_traffic = "1MB"\npack_after = "1s"\n')
 
 
 def main() -> int:
@@ -54,7 +56,10 @@ def main() -> int:
     figures = Figures(chosen.allow)
     with Workload(chosen, PACED if chosen.paced else UNPACED) as workload:
         drain = _filled(figures, workload)
+        workload.broker.stop()
         with RssLog(workload.start_daemon().pid) as rss:
+            _until_packed(figures, workload)
+            workload.broker.start()
             _until_drained(workload, drain, chosen.most)
         _judge_records(figures, workload, drain)
         _judge_present(figures, drain)
@@ -76,6 +81,17 @@ def _filled(figures: Figures, workload: Workload) -> Drain:
     figures.show("filling the spool took", time.monotonic() - begin, "s")
     figures.show("spool", workload.spool.stat().st_size / 1e6, "MB")
     return Drain(workload.directory / "received.bin", "BENCH", sums, chosen.channels)
+
+
+def _until_packed(figures: Figures, workload: Workload) -> None:
+    """Wait until the file of the messages that are packed ahead has grown and grows no more."""
+    begin, packed = time.monotonic(), Path(f"{workload.spool}.packed")
+    sizes = [0]
+    while not sizes[-1] or sizes[-1] != sizes[0]:
+        workload.run_for(2)
+        sizes = [*sizes[-3:], size_of(packed)]
+    figures.show("packing ahead took", time.monotonic() - begin, "s")
+    figures.show("packed ahead", sizes[-1] / 1e6, "MB")
 
 
 def _until_drained(workload: Workload, drain: Drain, most_s: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.commands import NotValid, parse_receipt
 from agent.delivery.lanes import LIVE_RESERVE, Lanes, Parcel
-from agent.delivery.message import Encoder, alike_together
+from agent.delivery.message import COMPRESSES_TO, Encoder, alike_together
 from agent.delivery.pace import Pace
 from agent.delivery.press import AHEAD, Press
 from agent.delivery.refusals import ABOUT_THE_LANE, Refusals
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.delivery.mqtt import Acknowledged, Session
     from agent.delivery.troubles import Troubles
     from agent.settings import BrokerSettings
+    from agent.spool.packed import Packed
     from agent.spool.spool import Reader
 
 MESSAGE_MARGIN = 1024
@@ -30,8 +31,6 @@ BACKFILL_A_TURN = 50
 BACKFILL_AT_LEAST_EVERY_S = 10.0
 """So long live messages may fill the window: then one place is kept for the backlog."""
 REPLIES_MOST = 100
-COMPRESSES_TO = 3
-"""A compressed message may hold so many times more; what does not fit all the same is halved."""
 GOOD = 0x80
 
 
@@ -66,13 +65,19 @@ class Dispatch:
     """Everything between the spool and one session after the other."""
 
     def __init__(
-        self, station: str, broker: BrokerSettings, reader: Reader, spooled: Spooled, troubles: Troubles
+        self,
+        station: str,
+        broker: BrokerSettings,
+        reader: Reader,
+        spooled: Spooled,
+        troubles: Troubles,
+        packed: Packed | None = None,
     ) -> None:
         self._station, self._broker, self._troubles = station, broker, troubles
         self._prefix = f"{broker.prefix}/{station}"
         self._spool_id = reader.id
         self._encoder = Encoder(station, reader.id)
-        self.lanes = Lanes(reader, spooled.settle, spooled.damaged)
+        self.lanes = Lanes(reader, spooled.settle, spooled.damaged, packed)
         self.requests = Requests(reader, lambda text, then: spooled.note(NOTE, text, then), spooled.damaged)
         self.in_flight: dict[int, Sent] = {}
         self._press = Press(spooled.pressed)
@@ -185,17 +190,23 @@ class Dispatch:
                 self._backfill_s = monotonic_s()
             if self._refusals.is_barred("backfill") or self._is_paced() or room <= 0:
                 return False
-            while len(self._press) < min(AHEAD, room):
-                if not (parcel := self._next_backfill(session)):
-                    break
-                if not session.compresses:
-                    self._send(session, parcel, self._encoder.message(parcel.records))
-                    return True
-                self._press.put(parcel, self._encoder.message(alike_together(parcel.records)))
-            if not (done := self._press.take()):
+            if not (done := self._next_ready(session, room)):
                 return False
-            self._send(session, *done, encoding="gzip")
+            self._send(session, *done, encoding="gzip" if session.compresses else "")
+            if not session.compresses:
+                return True
         return True
+
+    def _next_ready(self, session: Session, room: int) -> tuple[Parcel, bytes] | None:
+        """Give the next message of the backlog that needs nothing more; one that does is begun meanwhile."""
+        while len(self._press) < min(AHEAD, room) and (parcel := self._next_backfill(session)):
+            if parcel.packed is None:
+                if not session.compresses:
+                    return parcel, self._encoder.message(parcel.records)
+                self._press.put(parcel, self._encoder.message(alike_together(parcel.records)))
+            elif payload := self.lanes.read(parcel):
+                return parcel, payload
+        return self._press.take()
 
     def _backfill_in_flight(self) -> int:
         """Count what is on its way of the backlog; live messages, which never cease, must not take its share."""
@@ -211,11 +222,11 @@ class Dispatch:
     def _next_backfill(self, session: Session) -> Parcel | None:
         """Take in turns from what was asked for and from the backlog."""
         size = min(self._refusals.message_bytes, self.lanes.message_bytes)
-        size *= COMPRESSES_TO if session.compresses else 1
+        sizes = (size * COMPRESSES_TO, size) if session.compresses else (size, 0)
         self._turn_of_requests = not self._turn_of_requests
         if self._turn_of_requests:
-            return self.requests.take(size) or self.lanes.backfill(size)
-        return self.lanes.backfill(size) or self.requests.take(size)
+            return self.requests.take(sizes[0]) or self.lanes.backfill(*sizes)
+        return self.lanes.backfill(*sizes) or self.requests.take(sizes[0])
 
     def _send(self, session: Session, parcel: Parcel, payload: bytes, encoding: str = "") -> None:
         topic, limit = self.topic(parcel.lane), session.packet_limit - MESSAGE_MARGIN
@@ -273,7 +284,7 @@ class Dispatch:
 
     def _suspect(self, backlog: list[Parcel]) -> None:
         """Send more carefully after sessions that end with the backlog on its way, one after the other."""
-        if not self._refusals.session_lost(sum(len(parcel.records) for parcel in backlog)):
+        if not self._refusals.session_lost(sum(parcel.size for parcel in backlog)):
             return
         if backlog[0].request:
             self.requests.pass_over(backlog[0])

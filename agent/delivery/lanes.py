@@ -10,6 +10,7 @@ from agent.spool.stored import DamagedRecord, SpoolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from agent.spool.packed import Message, Packed
     from agent.spool.spool import Reader, Stored
 
 LIVE_RESERVE = 4
@@ -19,18 +20,27 @@ _UNBOUNDED = 1 << 62
 
 
 class Parcel(NamedTuple):
-    """Records taken for one message, covering a range of seqs. `request` is who asked for them, if anybody did."""
+    """Records taken for one message, covering a range of seqs. `request` is who asked for them, if anybody did.
+
+    `packed` is the message that was made of them before; then they are not read.
+    """
 
     lane: str
     first: int
     last: int
     records: list[Stored]
     request: Any = None
+    packed: Message | None = None
 
     @property
     def values(self) -> int:
         """Count the values in it."""
-        return sum(one.values for one in self.records)
+        return self.packed.values if self.packed else sum(one.values for one in self.records)
+
+    @property
+    def size(self) -> int:
+        """Count the records."""
+        return self.last - self.first + 1 if self.packed else len(self.records)
 
 
 class Lanes:
@@ -40,13 +50,19 @@ class Lanes:
     are not what was once written.
     """
 
-    def __init__(self, reader: Reader, settle: Callable[[int, int], None], damaged: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        settle: Callable[[int, int], None],
+        damaged: Callable[[int, int], None],
+        packed: Packed | None = None,
+    ) -> None:
         self.settled = reader.acknowledged()
         self.newest = reader.newest()
         self.set_aside = Ranges()
         self.awaiting = Ranges()
         self._covered = self.settled.copy()
-        self._reader, self._settle, self._damaged = reader, settle, damaged
+        self._reader, self._settle, self._damaged, self._packed = reader, settle, damaged, packed
         self._halves: list[tuple[int, int]] = []
         self.message_bytes = 0
         self._live_next = 1
@@ -87,19 +103,35 @@ class Lanes:
         """Leave what is live to the backlog, since the broker will not have it as such."""
         self._live_next = self.newest + 1
 
-    def backfill(self, message_bytes: int = _UNBOUNDED) -> Parcel | None:
-        """Take the next records of the backlog, or of a message that was refused as a whole."""
+    def backfill(self, message_bytes: int = _UNBOUNDED, packed_bytes: int = 0) -> Parcel | None:
+        """Take the next records of the backlog, or of a message that was refused as a whole.
+
+        A message that was packed ahead is taken instead, if it is no larger than `packed_bytes`.
+        """
         while gap := self._next_gap():
+            if message := self._packed_message(gap, packed_bytes):
+                self._covered.add(message.first, message.last)
+                return Parcel("backfill", message.first, message.last, [], packed=message)
+            gap = self._before_packed(gap)
             records = self._read(*gap, message_bytes)
             if records:
                 self._gone(gap[0], records[0].seq - 1)
                 self._covered.add(gap[0], records[-1].seq)
                 self._cut_half(records[-1].seq)
                 return Parcel("backfill", records[0].seq, records[-1].seq, records)
+            if not self._covered.gap(*gap):
+                continue  # it was damaged
             if self._reader.exists(*gap):
                 return None  # its time is still held back
             self._gone(*gap)
         return None
+
+    def read(self, parcel: Parcel) -> bytes | None:
+        """Give the message that was packed ahead; without it its records are sent in another."""
+        message = self._packed.read(parcel.packed) if self._packed and parcel.packed else None
+        if message is None:
+            self._unpack(parcel)
+        return message
 
     def acknowledged(self, parcel: Parcel) -> None:
         """Note that it is delivered."""
@@ -118,6 +150,8 @@ class Lanes:
             self.settled.add(*gap)
             self._covered.add(*gap)
             self._settle(*gap)
+        if self._packed and (span := self._packed.span) and not self.settled.gap(*span):
+            self._packed.clear()
 
     def await_receipt(self, parcel: Parcel) -> None:
         """Note that the broker has it; the platform's receipt is still to come."""
@@ -132,6 +166,9 @@ class Lanes:
 
     def split(self, parcel: Parcel) -> bool:
         """Have the halves of a refused message sent by themselves; a single record is set aside. Says which it was."""
+        if parcel.packed:
+            self._unpack(parcel)  # and what is to blame is found in messages made of records
+            return True
         if len(parcel.records) > 1:
             middle = parcel.records[len(parcel.records) // 2].seq
             self._halves += [(parcel.first, middle - 1), (middle, parcel.last)]
@@ -146,6 +183,11 @@ class Lanes:
             self.set_aside.remove(first, last)
             self._covered.remove(first, last)
 
+    def _unpack(self, parcel: Parcel) -> None:
+        if self._packed and parcel.packed:
+            self._packed.forget(parcel.packed)
+        self.unsent(parcel.first, parcel.last)
+
     def _next_gap(self) -> tuple[int, int] | None:
         """Give the next stretch to send: a half of a refused message, or the oldest of the backlog."""
         while self._halves:
@@ -153,6 +195,22 @@ class Lanes:
                 return gap
             self._halves.pop(0)
         return self._covered.gap(1, self._live_next - 1)
+
+    def _packed_message(self, gap: tuple[int, int], most_bytes: int) -> Message | None:
+        """Give the message packed ahead that a stretch begins with, if its records are still what they were."""
+        message = self._packed.beginning_at(gap[0]) if self._packed and not self._halves else None
+        if not (self._packed and message) or message.last > gap[1] or message.size > most_bytes:
+            return None
+        span = message.first, message.last
+        if self._reader.deleted().gap(*span) == span:
+            return message
+        self._packed.forget(message)
+        return None
+
+    def _before_packed(self, gap: tuple[int, int]) -> tuple[int, int]:
+        """Give a stretch up to where the next message begins that was packed ahead."""
+        following = self._packed.behind(gap[0]) if self._packed else None
+        return (gap[0], min(gap[1], following - 1)) if following else gap
 
     def _cut_half(self, last: int) -> None:
         """Keep what a message left of the half it was taken from."""

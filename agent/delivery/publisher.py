@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent import __version__
 from agent.commands import NotValid
+from agent.delivery.ahead import Ahead
 from agent.delivery.dispatch import Dispatch, Spooled
+from agent.delivery.message import Encoder
 from agent.delivery.mqtt import Acknowledged, Heard, Lost, Session, SessionLost
 from agent.delivery.sessions import TURN_S, Sessions
+from agent.spool.packed import Packed
 from agent.spool.reader import Reader
 from drivers.clock import monotonic_s
 
@@ -31,7 +35,10 @@ class Documents(NamedTuple):
 
 
 class Publisher(Sessions):
-    """Sends what the spool holds; `spooled` takes what is to be stored of that."""
+    """Sends what the spool holds; `spooled` takes what is to be stored of that.
+
+    `packs_up_to`: how large the spool may be, in bytes, with messages that are packed ahead; 0 for none of them.
+    """
 
     def __init__(
         self,
@@ -41,11 +48,13 @@ class Publisher(Sessions):
         spooled: Spooled,
         documents: Documents,
         say: Say,
+        packs_up_to: int = 0,
     ) -> None:
         super().__init__(station, broker, say, "records are kept and sent later")
-        self._path, self._spooled, self._documents = spool, spooled, documents
+        self._path, self._spooled, self._documents, self._packs_up_to = spool, spooled, documents, packs_up_to
         self._state_s = 0.0
         self._state_said = b""
+        self._was_there = False
 
     def committed(self, newest: int) -> None:
         """Learn that records up to `newest` are on disk."""
@@ -55,7 +64,12 @@ class Publisher(Sessions):
         """Hold one session after the other until stopped."""
         reader = Reader(self._path)
         spooled = self._spooled._replace(note=self._note, pressed=lambda: self._events.put(None))
-        self._dispatch = Dispatch(self._station, self._broker, reader, spooled, self._troubles)
+        packed = Packed(self._path, f"{__version__} {self._station} {reader.id}")
+        packed.check(reader.checksum)
+        self._dispatch = Dispatch(self._station, self._broker, reader, spooled, self._troubles, packed)
+        encoder = Encoder(self._station, reader.id)
+        limit = self._packs_up_to if self._broker.protocol == "5" else 0
+        self._ahead = Ahead(reader, packed, self._dispatch.lanes, encoder, self._broker, limit)
         super().run()
         reader.close()
 
@@ -65,6 +79,12 @@ class Publisher(Sessions):
 
     def _ended(self, *, is_lost: bool) -> None:
         self._dispatch.end(is_lost=is_lost)
+        if self._was_there:
+            self._was_there = False
+            self._ahead.begin()
+
+    def _meanwhile(self) -> float:
+        return min(TURN_S, self._ahead.turn())
 
     def _listens_to(self) -> list[str]:
         topics = ["command", "receipt"] if self._broker.waits_for_receipt else ["command"]
@@ -73,6 +93,7 @@ class Publisher(Sessions):
     def _begin(self, session: Session) -> None:
         while (event := self._next_event(0)) is not None:
             self._take(event)
+        self._was_there = True
         self._dispatch.begin(session)
         self._state_said = b""
         self._dispatch.send_document(session, "catalog", self._documents.catalog())

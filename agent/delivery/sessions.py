@@ -81,6 +81,10 @@ class Sessions(ABC):
     def _will(self) -> bytes:
         """Give the state for the broker to publish when the session ends without a word."""
 
+    def _meanwhile(self) -> float:
+        """Do a little of what can be done without a session; gives how long to wait at most before more of it."""
+        return TURN_S
+
     def _listens_to(self) -> list[str]:
         """Give the topics to subscribe to."""
         return []
@@ -138,7 +142,7 @@ class Sessions(ABC):
         """Wait between attempts, taking what comes, ended by stop."""
         deadline = monotonic_s() + seconds
         while not self._is_stopping and (left := deadline - monotonic_s()) > 0:
-            self._take(self._next_event(min(left, TURN_S)))
+            self._take(self._next_event(min(left, self._meanwhile())))
 
     def _topic(self, name: str) -> str:
         return f"{self._broker.prefix}/{self._station}/{name}"

@@ -12,11 +12,13 @@ from agent.spool.database import reading
 from agent.spool.ranges import Ranges
 from agent.spool.shape import Shape, shaped
 from agent.spool.stored import DamagedRecord, Dating, Selection, Stored
+from drivers.clock import monotonic_s
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+FRESH_S = 0.05
 _NEVER_MS = 1 << 62
 Row = tuple[int, int, int | None, int, bytes, int | None]
 
@@ -39,6 +41,7 @@ class Reader:
         self._path = path
         self._datings: list[Dating] = []
         self._shapes: dict[int, Shape] = {}
+        self._deleted, self._deleted_s = Ranges(), -FRESH_S
 
     def close(self) -> None:
         """Close the file."""
@@ -108,11 +111,26 @@ class Reader:
                 stored = self._stored(row)
                 if stored is None:
                     break
-                max_bytes -= len(stored.body) + (60 if row[2] is None else 160)
+                max_bytes -= sent_bytes(stored)
                 if found and max_bytes < 0:
                     break
                 found.append(stored)
         return found
+
+    def checksum(self, seq: int) -> int | None:
+        """Give the checksum of a record; None if there is none, or no record."""
+        with reading(self._path):
+            row = self._db.execute("SELECT crc FROM record WHERE seq = ?", (seq,)).fetchone()
+        return row[0] if row else None
+
+    def deleted(self) -> Ranges:
+        """Give the seqs whose records may have been deleted, which only those are that need not be sent.
+
+        It may be as old as FRESH_S.
+        """
+        if monotonic_s() - self._deleted_s > FRESH_S:
+            self._deleted, self._deleted_s = self.acknowledged(), monotonic_s()
+        return self._deleted
 
     def selected(
         self, first: int, last: int, selection: Selection, max_bytes: int, most: int = 20_000
@@ -135,7 +153,7 @@ class Reader:
                     return found, row[0]
                 if self._matches(row, stored.at_ms, selection):
                     found.append(stored)
-                    max_bytes -= len(stored.body) + (160 if stored.doubt else 60)
+                    max_bytes -= sent_bytes(stored)
         return found, last + 1
 
     def count(self, first: int, last: int, selection: Selection, most: int = 20_000) -> tuple[int, int]:
@@ -272,6 +290,11 @@ class Reader:
         middle = (lowest + highest) // 2
         self._present(lowest, middle, found)
         self._present(middle + 1, highest, found)
+
+
+def sent_bytes(record: Stored) -> int:
+    """Give about what a record takes in a message."""
+    return len(record.body) + (160 if record.doubt else 60)
 
 
 def _bounds(selection: Selection) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """Room on the disk. On a full disk even deleting needs some, so files are kept that can be given up.
 
-The ballast goes at a start that finds the disk nearly full, and before records that were not sent. The spare goes only
-for a spool that could not go on else, such as one that is begun in the place of a damaged one. Both go for the index of
-the log of a damaged file, without which that could not be copied.
+First go messages that were packed ahead, with which nothing is lost. The ballast goes at a start that finds the disk
+nearly full, and before records that were not sent. The spare goes only for a spool that could not go on else, such as
+one that is begun in the place of a damaged one. Both go for the index of the log of a damaged file, without which that
+could not be copied.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class Room:
     def __init__(self, spool: Path) -> None:
         self._spool = spool
         self._ballast, self._spare = Path(f"{spool}.ballast"), Path(f"{spool}.spare")
+        self._packed = packed(spool)
         self._has_given = False
+        if self.free_bytes() < BALLAST_BYTES:
+            self._give_up(self._packed)
         self.is_short = self.free_bytes() < BALLAST_BYTES
         if self.is_short:
             self._give_up(self._ballast)
@@ -93,6 +97,14 @@ class Room:
         """Learn that something else was given up, and made no room."""
         self._has_given = True
 
+    def packed_bytes(self) -> int:
+        """Give the size of the messages that were made ahead."""
+        return size_of(self._packed)
+
+    def give_up_packed(self) -> bool:
+        """Delete the messages that were made ahead; says whether there were any."""
+        return self._give_up(self._packed)
+
     def give_up_spare(self) -> bool:
         """Delete the spare; says whether there was one."""
         return self._give_up(self._spare)
@@ -106,6 +118,11 @@ class Room:
         self._has_given |= was_there
         file.unlink(missing_ok=True)
         return was_there
+
+
+def packed(spool: Path) -> Path:
+    """Name the file of the messages that were made ahead, of which nothing is lost with it."""
+    return Path(f"{spool}.packed")
 
 
 def free_bytes(folder: Path) -> int:

@@ -51,6 +51,15 @@ class Space:
             if not self.is_short():
                 self._room.restore()
 
+    def packed_bytes(self) -> int:
+        """Give the size of the messages that were made ahead, which count as long as nothing else has to go."""
+        return self._room.packed_bytes()
+
+    def give_up_packed(self) -> bool:
+        """Give up the messages that were made ahead; says whether there were any."""
+        with database.reading(self._path):
+            return self._room.give_up_packed()
+
     def give_up_ballast(self) -> bool:
         """Give up room that is kept for a start with a large log; says whether there was any."""
         with database.reading(self._path):
