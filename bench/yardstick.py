@@ -7,7 +7,6 @@ daemon. It stores nothing, knows no flags and recovers from nothing.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import signal
 import socket
@@ -22,7 +21,6 @@ from paho.mqtt.client import CallbackAPIVersion, Client, MQTTv5
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agent.delivery.message import compressed
 from bench.drain import entries
 from bench.process import Use, start, stop, use, wait_until
 
@@ -70,7 +68,7 @@ def measure(workload: Workload, seconds: float) -> tuple[int, int, Use, Use]:
     return begin_ns, end_ns, before, after
 
 
-def flood(port: int, messages: list[bytes], *, compresses: bool = False) -> float:
+def flood(port: int, messages: list[bytes]) -> float:
     """Publish messages as fast as paho can with 20 in flight; gives the seconds until the last is acknowledged."""
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
     client.max_inflight_messages_set(20)
@@ -81,8 +79,7 @@ def flood(port: int, messages: list[bytes], *, compresses: bool = False) -> floa
     properties.ContentType = "application/json"
     properties.UserProperty = ("content-encoding", "gzip")
     begin = time.monotonic()
-    payloads = map(compressed, messages) if compresses else messages
-    sent = [client.publish("stations/YARDSTICK/backfill", payload, 1, properties=properties) for payload in payloads]
+    sent = [client.publish("stations/YARDSTICK/backfill", payload, 1, properties=properties) for payload in messages]
     for message in sent:
         message.wait_for_publish(30)
     took = time.monotonic() - begin
@@ -91,14 +88,10 @@ def flood(port: int, messages: list[bytes], *, compresses: bool = False) -> floa
     return took
 
 
-def flood_apart(port: int, file: Path, directory: Path, *, compresses: bool) -> float:
-    """Publish the backfill that the counter wrote down, in a process of its own; gives the seconds.
-
-    With `compresses` it begins with the messages as they are before compression, and compresses them on the way.
-    """
+def flood_apart(port: int, file: Path, directory: Path) -> float:
+    """Publish the backfill that the counter wrote down, in a process of its own; gives the seconds."""
     command = [sys.executable, "-m", "bench.yardstick", "--broker", str(port), "--flood", str(file)]
-    more = ["--compress"] if compresses else []
-    child, took = start([*command, *more], directory / "flood.log", ready="took")
+    child, took = start(command, directory / "flood.log", ready="took")
     stop(child)
     return float(took)
 
@@ -114,13 +107,9 @@ def main() -> None:
     for name in ("instruments", "channels", "port"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--flood", type=Path, help="publish the backfill in this file of the counter instead")
-    parser.add_argument("--compress", action="store_true", help="compress it on the way")
     options = parser.parse_args()
     if options.flood:
-        messages = _captured(options.flood)
-        if options.compress:
-            messages = [gzip.decompress(message) for message in messages]
-        print("took", flood(options.broker, messages, compresses=options.compress), flush=True)
+        print("took", flood(options.broker, _captured(options.flood)), flush=True)
         return
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     found: list[bytes] = []

@@ -91,7 +91,7 @@ class Show:
         return sum(
             file.stat().st_size
             for file in self._directory.glob("spool.db*")
-            if file.suffix not in (".ballast", ".spare")
+            if file.suffix not in (".ballast", ".spare", ".packed")
         )
 
     def press(self, key: str) -> None:

@@ -134,6 +134,7 @@ def _show_totals(world: World, judge: Judge) -> None:
         "records given up by the station, which said so": given_up,
         "answers of instruments among them": judge.answers,
         "replies to commands": len(platform.replies),
+        f"looks of {world.observer.turns} at which messages lay packed ahead": world.observer.packed,
         "starts of the daemon": station.starts,
     }
     print()

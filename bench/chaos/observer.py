@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agent.delivery.message import Encoder
+from agent.spool.room import packed, size_of
 from agent.spool.spool import Reader, SpoolError
 from agent.spool.stored import DamagedRecord
 from bench.chaos.platform import Key, digest
@@ -29,7 +30,7 @@ class Observer(threading.Thread):
         self._spools: list[str] = []
         self.committed: dict[Key, bytes] = {}
         self.bodies: dict[Key, bytes] = {}
-        self.oldest = self.turns = 0
+        self.oldest = self.turns = self.packed = 0
         self.spool_id = ""
         self.is_paused = self.is_at_rest = False
 
@@ -79,6 +80,7 @@ class Observer(threading.Thread):
         stored_now = self._reader.present(1, newest)
         self.oldest = next(iter(stored_now), (0, 0))[0]
         self.turns += 1
+        self.packed += size_of(packed(self._spool)) > 0
 
     def _note(self, spool: str, encoded: bytes, seq: int) -> None:
         self.committed[spool, seq] = digest(encoded)

@@ -53,7 +53,8 @@ class Station:
         tables = "\n".join(f"[lines.{line.name}]\n{line.config}" for line in lines)
         (config / "station.toml").write_text(
             f'[station]\nid = "{STATION}"\n\n[broker]\nurl = "mqtt://{self._broker}"\nreconnect_max = "1s"\n'
-            f'ack_timeout = "3s"\nkeepalive = "5s"\nconnect_timeout = "2s"\nmessage_size = "1kB"\npack_after = "500ms"\n{more}\n'
+            f'ack_timeout = "3s"\nkeepalive = "5s"\nconnect_timeout = "2s"\n'
+            f'message_size = "1kB"\npack_after = "500ms"\n{more}\n'
             f'[spool]\npath = "{self.spool}"\n{spool_keys}\n[clock]\ntrust = "always"\n\n{tables}'
         )
         for line in lines:
