@@ -66,14 +66,15 @@ def _begin_anew(stop: SimpleQueue[str]) -> None:
     An end would be a start refused where nobody starts us again.
     """
     notify(f"STATUS=waits {ANEW_S:g} s and begins anew")
+    logging.shutdown()
     until_s = monotonic_s() + ANEW_S
     while (left_s := until_s - monotonic_s()) > 0:
         notify("WATCHDOG=1")
         with contextlib.suppress(Empty):
             if stop.get(timeout=min(left_s, 1.0)).startswith("SIG"):
                 return
-    logging.shutdown()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own words, no shell
+    with contextlib.suppress(OSError):
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own words, no shell
 
 
 @contextlib.contextmanager

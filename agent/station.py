@@ -112,6 +112,7 @@ class Station:
             self.spool.lock.tell(str(self.control.path.absolute()))
             self._thread("control", self.control.run).start()
         gc.freeze()  # what the start made stays; looking through it again and again costs CPU
+        notify("STATUS=")
         notify("READY=1")
         self._watch()
         self.is_to_wait = self._has_lost_disk and monotonic_s() - begin_s < HELD_S
@@ -197,7 +198,7 @@ class Station:
         every_s = min(WATCH_S, limit_s / 3) if limit_s else WATCH_S
         while True:
             try:
-                self._stop.get(timeout=every_s)
+                self._stop.put(self._stop.get(timeout=every_s))  # others may have to know it too
                 return
             except Empty:
                 self._own.turn()

@@ -60,7 +60,7 @@ def test_a_slow_line_is_used_nearly_to_the_full_and_check_foretells_its_cycle():
 
 
 @needs_mosquitto
-@pytest.mark.parametrize("more", [(), ("--paced",)], ids=["flat out", "paced"])
+@pytest.mark.parametrize("more", [(), ("--paced", "--unpacked")], ids=["flat out", "paced"])
 def test_a_backlog_drains_beside_the_present(more, tmp_path):
     """Three hundred thousand values arrive as they were stored, few bytes each, and the present is not late."""
     code, said = run("backlog", tmp_path, "--values", "300000", *more)

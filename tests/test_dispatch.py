@@ -35,12 +35,12 @@ class Wire:
 
 
 @contextmanager
-def dispatch(spool):
+def dispatch(spool, packed=None, message_bytes=500):
     reader = Reader(spool.path)
     settle = lambda first, last: spool.commit([], [(first, last)])  # noqa: E731  one line says it
     spooled = Spooled(settle, lambda *_: None, lambda key, text, then: (spool.note(key, text), then()))
-    broker = replace(SETTINGS, message_bytes=500)
-    yield Dispatch("DL-001", broker, reader, spooled, Troubles("broker", Say(), "records are kept"))
+    broker = replace(SETTINGS, message_bytes=message_bytes)
+    yield Dispatch("DL-001", broker, reader, spooled, Troubles("broker", Say(), "records are kept"), packed)
     reader.close()
 
 

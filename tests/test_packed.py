@@ -14,13 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instrument_peers import TcpInstrument
 from senders import SETTINGS, Sender, delivered
+from test_dispatch import Wire, dispatch
+from test_requests import Desk
 from test_salvage_truth import committer
 from waiting import until
 
+from agent import __version__
 from agent.committer import Retention
+from agent.delivery import ahead as ahead_module
 from agent.delivery.ahead import Ahead
 from agent.delivery.lanes import Lanes
 from agent.delivery.message import Encoder
+from agent.delivery.mqtt import Acknowledged
 from agent.record import Record, measured
 from agent.spool import packed as packed_module
 from agent.spool.packed import Packed
@@ -36,11 +41,11 @@ WORDS = "0.0.0 DL-001"
 class Outage:
     """A spool, what packs it, and the lanes that send it, as the publisher puts them together."""
 
-    def __init__(self, spool, limit=1 << 40):
+    def __init__(self, spool, limit=1 << 40, words=WORDS):
         self.spool, self.settled, self.damaged = spool, [], []
         self.reader = Reader(spool.path)
-        self.packed = Packed(spool.path, WORDS)
-        self.packed.check(self.reader.checksum)
+        self.packed = Packed(spool.path, words)
+        self.packed.check(lambda one: self.reader.checksum(one.last) == one.last_crc)
         self.lanes = Lanes(self.reader, self.settle, lambda *span: self.damaged.append(span), self.packed)
         self.ahead = Ahead(self.reader, self.packed, self.lanes, Encoder("DL-001", self.reader.id), BROKER, limit)
 
@@ -183,8 +188,6 @@ def test_a_file_that_vanishes_under_the_sender_costs_nothing(away, spool):
     spool.path.with_name("spool.db.packed").unlink()
     assert arrived(away.send()) == stored(spool)
     store(spool, 200)
-    away.pack()
-    assert away.packed.span is None
     assert away.pack()
     assert arrived(away.send()) == stored(spool)
 
@@ -246,12 +249,16 @@ def test_a_record_that_is_damaged_after_it_was_packed_is_sent_as_it_was(away, sp
     assert arrived(away.send()) == truth
 
 
-def test_records_whose_time_is_held_back_are_packed_when_it_is_known(away, spool):
+def test_records_whose_time_was_held_back_are_never_packed(away, spool):
+    """In an older copy of the spool their time may become another one, under the same checksum."""
     store(spool, 100)
     store(spool, 100, held=True)
     assert away.pack()[-1][1] <= 100
     spool.date(Dating(101, 200, 1000, True, None, 5000))
-    assert away.pack()[-1][1] > 150
+    store(spool, 200)
+    spans = away.pack()
+    assert not any(first <= 200 and last > 100 for first, last in spans)
+    assert spans[-1][1] > 350
     assert arrived(away.send()) == stored(spool)
 
 
@@ -264,13 +271,42 @@ def test_what_was_delivered_meanwhile_is_not_packed_and_a_message_begins_behind_
     assert sorted(arrived(away.send())) == [*range(1, 31), *range(61, 201)]
 
 
-def test_of_a_message_that_is_delivered_in_part_the_rest_is_sent_as_records_up_to_the_next_message(away, spool):
+@pytest.mark.parametrize("part", [0, 5, 20])
+def test_of_a_message_that_is_delivered_in_part_the_rest_is_sent_as_records_up_to_the_next_message(away, spool, part):
     store(spool, 200)
     spans = away.pack()
-    away.lanes.deliver(spans[1][0], spans[1][0] + 2)
+    begin = spans[1][0] + part
+    away.lanes.deliver(begin, begin + 2)
     sent = away.send()
     assert [(parcel.first, parcel.last) for parcel, _ in sent if parcel.packed] == [spans[0], *spans[2:]]
-    assert sorted(arrived(sent)) == [n for n in range(1, 201) if not spans[1][0] <= n <= spans[1][0] + 2]
+    assert sorted(arrived(sent)) == [n for n in range(1, 201) if not begin <= n <= begin + 2]
+
+
+def test_a_message_with_a_record_that_is_set_aside_or_waits_for_its_receipt_is_not_sent(away, spool):
+    store(spool, 200)
+    spans = away.pack()
+    aside = spans[2][0] + 4
+    away.lanes.set_aside.add(aside, aside)
+    sent = away.send()
+    assert sorted(arrived(sent)) == [n for n in range(1, 201) if n != aside]
+
+
+def test_what_is_delivered_leaves_the_memory_and_what_is_set_aside_does_not_keep_the_file(away, spool):
+    store(spool, 200)
+    spans, poison = away.pack(), 40
+    for round_ in range(3):
+        away.lanes.begin_session(LARGE)
+        while parcel := away.lanes.backfill(3000, LARGE):
+            if not parcel.first <= poison <= parcel.last:
+                away.lanes.acknowledged(parcel)
+                if not round_:
+                    assert len(away.packed) < len(spans)
+            else:
+                away.lanes.split(parcel)
+        assert away.lanes.backlog == 1
+        assert not spool.path.with_name("spool.db.packed").exists()
+        store(spool, 200)
+        spans = away.pack()
 
 
 def test_a_message_larger_than_the_broker_takes_now_is_sent_as_records(away, spool):
@@ -292,7 +328,8 @@ def test_a_message_that_is_refused_is_taken_apart_until_the_record_is_found(away
             away.lanes.acknowledged(parcel)
     assert list(away.lanes.set_aside) == [(poison, poison)]
     assert away.lanes.backlog == 1
-    assert len(away.packed) == len(spans) - 1
+    assert spans
+    assert len(away.packed) == 0
 
 
 @pytest.mark.parametrize(
@@ -339,10 +376,7 @@ def test_a_full_disk_while_it_is_written_costs_the_messages_and_nothing_else(sma
             assert len(away.pack()) > 50
             with path.with_name("rest").open("wb") as rest:
                 rest.write(bytes(os.statvfs(path.parent).f_bavail * 4096))
-            away.packed.forget(next(iter(away.packed._messages.values())))
-            before = path.with_name("spool.db.packed").stat().st_size
-            assert not away.packed.put(1, 10, 20, 0, bytes(100_000))
-            assert before
+            assert not away.packed.put(3000, 3010, 20, 0, bytes(100_000))
             assert not path.with_name("spool.db.packed").exists()
             assert arrived(away.send()) == stored(spool)
 
@@ -376,7 +410,7 @@ def test_in_whatever_order_it_is_stored_packed_sent_dropped_and_damaged_what_arr
                 away = Outage(spool)
             elif step == "spoil" and (file := path.with_name("spool.db.packed")).exists():
                 content = bytearray(file.read_bytes())
-                content[data.draw(st.integers(0, len(content) - 1))] ^= 1 + data.draw(st.integers(0, 254))
+                content[data.draw(st.integers(0, 1 << 20)) % len(content)] ^= 1 + data.draw(st.integers(0, 254))
                 file.write_bytes(content)
             else:
                 away.send()
@@ -390,29 +424,121 @@ def test_in_whatever_order_it_is_stored_packed_sent_dropped_and_damaged_what_arr
 # ---- in the process
 
 
-def test_an_outage_is_used_to_pack_and_the_messages_are_sent_when_it_is_over(spool, tmp_path):
-    broker = Mosquitto(tmp_path / "mosquitto")
-    sender = Sender(spool, port=broker.port, message_bytes=1000, pack_after_s=0.0, reconnect_max_s=0.2)
+@pytest.fixture
+def late_broker(tmp_path):
+    """Give a broker that is not there yet."""
+    made = Mosquitto(tmp_path / "mosquitto")
+    yield made
+    made.stop()
+
+
+def packs(spool, broker, **how):
+    sender = Sender(spool, port=broker.port, message_bytes=1000, reconnect_max_s=0.2, **how)
     sender.publisher._packs_up_to = 1 << 40
+    return sender
+
+
+def test_an_outage_is_used_to_pack_and_the_messages_are_sent_when_it_is_over(spool, late_broker):
+    """Many attempts to connect do not put it off."""
+    sender = packs(spool, late_broker, pack_after_s=0.5)
     sender.measure(2000)
     file = spool.path.with_name("spool.db.packed")
     with sender.running():
         until(lambda: getattr(sender.publisher, "_ahead", None) and sender.publisher._ahead._place > 1950, 30)
         assert file.stat().st_size > 5000
         packed = sorted((one.first, one.last) for one in sender.publisher._ahead._packed._messages.values())
-        broker.start()
+        late_broker.start()
         until(lambda: delivered(spool, 2000), 20)
-    broker.stop()
     assert not file.exists()
     assert sender.settled[0] == packed[0], "the first message was sent as it lay there"
 
 
+def test_a_message_that_lies_there_and_is_not_of_this_spool_is_not_sent(spool, broker, platform):
+    sender = packs(spool, broker, pack_after_s=60.0)
+    sender.measure(200)
+    lie = gzip.compress(b'{"v":1,"station":"DL-001","spool":"x","records":[]}')
+    assert Packed(spool.path, f"{__version__} DL-001 {spool.id}").put(1, 100, 100, 12345, lie)
+    with sender.running():
+        until(lambda: len(platform.seqs("backfill")) == 200)
+
+
+def test_what_the_platform_asks_for_does_not_wait_for_what_is_packed_ahead(spool, broker, platform):
+    """At a pace at which the backlog takes ten seconds."""
+    sender = packs(spool, broker, pack_after_s=60.0, backfill_values_s=2000.0)
+    sender.measure(100)
+    spool.commit([], [(1, 100)])
+    sender.measure(20_000)
+    with outage(spool, words=f"{__version__} DL-001 {spool.id}") as away:
+        away.pack()
+    command = {"id": "r1", "command": "backfill", "spool": spool.id, "seqs": [[5, 9]]}
+    with sender.running():
+        until(lambda: len(platform.seqs("backfill")) > 2500)  # the burst at the begin is over
+        desk = Desk(broker.port)
+        desk.send(command)
+        until(lambda: any(one.document["reply"] == "done" for one in platform.of("reply")), 5)
+        desk.close()
+        assert {5, 6, 7, 8, 9} <= set(platform.seqs("backfill"))
+        assert spool.acknowledged.missing(1, spool.newest) > 5000
+
+
+def test_sessions_that_end_with_packed_messages_on_their_way_make_it_careful(spool):
+    store(spool, 2000)
+    with outage(spool) as away, dispatch(spool, away.packed, message_bytes=1000) as one:
+        away.pack()
+        while not one._refusals.is_careful:
+            session = Wire(20)
+            session.compresses = True
+            one.begin(session)
+            mid = one.send_document(session, "state", b"{}")
+            one.acknowledged(Acknowledged(session, mid, 0, ""))
+            one.fill(session)
+            assert all(sent.parcel.packed for sent in one.in_flight.values())
+            assert one.in_flight
+            one.end(is_lost=True)
+        assert one._refusals.message_bytes < 1000
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Give a clock that a test turns."""
+    times = [1000.0]
+    monkeypatch.setattr(ahead_module, "monotonic_s", lambda: times[0])
+    return times
+
+
+def test_it_begins_after_its_time_rests_after_each_message_and_looks_now_and_then_when_there_is_none(
+    spool, clock, monkeypatch
+):
+    store(spool, 100)
+    monkeypatch.setattr("test_packed.BROKER", replace(BROKER, pack_after_s=60.0))
+    with outage(spool) as away:
+        away.lanes.newest = spool.newest
+        put = away.packed.put
+
+        def slow(*message):
+            clock[0] += 0.2
+            return put(*message)
+
+        away.packed.put = slow
+        assert (away.ahead.turn(), len(away.packed)) == (60.0, 0)
+        clock[0] += 59
+        assert (away.ahead.turn(), len(away.packed)) == (1.0, 0)
+        clock[0] += 1
+        assert (away.ahead.turn(), len(away.packed)) == (pytest.approx(0.6), 1)
+        assert (away.ahead.turn(), len(away.packed)) == (pytest.approx(0.6), 1)
+        while (rest := away.ahead.turn()) < 1:
+            clock[0] += rest
+        assert rest == ahead_module.PAUSE_S
+        away.ahead.begin()
+        assert away.ahead.turn() == 60.0
+
+
 def test_a_daemon_that_is_killed_as_it_packs_and_as_it_drains_delivers_every_record_as_it_was_stored(
-    tmp_path,
+    tmp_path, late_broker
 ):
     """The broker is there only at the end."""
-    broker, peer = Mosquitto(tmp_path / "mosquitto"), TcpInstrument("tcp")
-    daemon = Daemon(tmp_path, broker.port, {"rack": f'tcp = "127.0.0.1:{peer.port}"'})
+    peer = TcpInstrument("tcp")
+    daemon = Daemon(tmp_path, late_broker.port, {"rack": f'tcp = "127.0.0.1:{peer.port}"'})
     text = daemon.folder.joinpath("station.toml").read_text()
     more = 'message_size = "1kB"\npack_after = "0s"\nbackfill_rate = 2000\n'
     daemon.folder.joinpath("station.toml").write_text(text.replace("[broker]\n", f"[broker]\n{more}"))
@@ -425,19 +551,20 @@ def test_a_daemon_that_is_killed_as_it_packs_and_as_it_drains_delivers_every_rec
         daemon.start()
         until(lambda size=size: file.exists() and file.stat().st_size > size + 3000, 20)
         daemon.kill()
-    broker.start()
-    platform = Platform(broker.port)
-    daemon.start()
-    until(lambda: len(set(platform.seqs("backfill"))) > 500, 20)
-    daemon.kill()
-    daemon.start()
-    until(lambda: not daemon.stored()[1].gap(1, 3000), 30)
-    until(lambda: set(range(1, 3001)) <= set(platform.seqs()))
-    daemon.stop()
-    daemon.close()
-    peer.stop()
-    platform.close()
-    broker.stop()
+    late_broker.start()
+    platform = Platform(late_broker.port)
+    try:
+        daemon.start()
+        until(lambda: len(set(platform.seqs("backfill"))) > 500, 20)
+        daemon.kill()
+        daemon.start()
+        until(lambda: not daemon.stored()[1].gap(1, 3000), 30)
+        until(lambda: set(range(1, 3001)) <= set(platform.seqs()))
+        assert daemon.stop() < 5
+    finally:
+        daemon.close()
+        peer.stop()
+        platform.close()
     for record in platform.records():
         assert truth.get(record["seq"], record) == record
 

@@ -8,6 +8,7 @@ import resource
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from senders import SETTINGS
 from test_short_disk import fill_the_rest, free_again
 from waiting import until
 
+from agent import daemon as daemon_module
 from agent import standby as standby_module
 from agent.config import load
 from agent.delivery import sessions
@@ -144,6 +146,18 @@ def test_a_disk_that_fails_just_after_the_start_ends_no_process_but_is_waited_fo
     until(lambda: daemon.stored()[0] > newest + 8)
     assert daemon.stop() < 5
     assert daemon.process.returncode == 0
+
+
+@pytest.mark.parametrize(("words", "is_told_to_end"), [(["failure", "failure"], False), (["failure", "SIGTERM"], True)])
+def test_only_a_signal_keeps_it_from_beginning_anew(monkeypatch, words, is_told_to_end):
+    stop, begun = SimpleQueue(), []
+    for word in words:
+        stop.put(word)
+    monkeypatch.setattr(daemon_module, "ANEW_S", 0.05)
+    monkeypatch.setattr(daemon_module.logging, "shutdown", lambda: None)
+    monkeypatch.setattr(os, "execv", lambda *words: begun.append(words))
+    daemon_module._begin_anew(stop)
+    assert begun == ([] if is_told_to_end else [(sys.executable, [sys.executable, *sys.orig_argv[1:]])])
 
 
 def test_told_to_end_before_it_begins_anew_it_ends_at_once(daemon):

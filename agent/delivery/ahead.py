@@ -25,7 +25,8 @@ class Ahead:
     """Makes messages of whole size, oldest first, out of what is not delivered and not packed yet.
 
     For the thread that sends, between sessions. `limit_bytes`: how large spool and messages may be together; 0 for no
-    messages. A short outage is not worth it, since each value is written to the card once more.
+    messages. A short outage is not worth it, since each value is written to the card once more. Records whose time was
+    held back are left out: what is sent of them depends on more than what their checksum covers.
     """
 
     def __init__(
@@ -54,23 +55,29 @@ class Ahead:
         if (span := self._next_span()) is None:
             return False
         try:
-            found = self._reader.records(*span, self._bytes)
+            records = _without_hole(self._reader.records(*span, self._bytes))
         except DamagedRecord as error:  # will be told when it is to be sent
             self._place = error.last + 1
             return True
-        if not found and not self._reader.exists(*span):
+        if not records and not self._reader.exists(*span):
             self._place = span[1] + 1
             return True
-        records = _without_hole(found)
         if not records or records[-1].seq == self._lanes.newest:  # held back, or it may become a whole one
             return False
-        first, self._place = records[0].seq, records[-1].seq + 1
-        last_crc = self._reader.checksum(self._place - 1)
-        if sum(map(sent_bytes, records)) < self._bytes // 2 or last_crc is None:
+        self._place = records[-1].seq + 1
+        if sum(map(sent_bytes, records)) >= self._bytes // 2 and not self._put(records):
+            self._place = 1
+            return False
+        return True
+
+    def _put(self, records: list[Stored]) -> bool:
+        """Make a message and keep it; says whether the disk took it."""
+        first, last = records[0].seq, records[-1].seq
+        last_crc = self._reader.checksum(last)
+        if last_crc is None or self._reader.was_held(first, last):
             return True
-        values = sum(one.values for one in records)
         payload = compressed(self._encoder.message(alike_together(records)))
-        return self._packed.put(first, self._place - 1, values, last_crc, payload)
+        return self._packed.put(first, last, sum(one.values for one in records), last_crc, payload)
 
     def _next_span(self) -> tuple[int, int] | None:
         """Give the next stretch that is neither delivered nor packed."""

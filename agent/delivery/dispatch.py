@@ -199,6 +199,8 @@ class Dispatch:
 
     def _next_ready(self, session: Session, room: int) -> tuple[Parcel, bytes] | None:
         """Give the next message of the backlog that needs nothing more; one that does is begun meanwhile."""
+        if ready := self._press.take():  # before those packed ahead, which are always ready
+            return ready
         while len(self._press) < min(AHEAD, room) and (parcel := self._next_backfill(session)):
             if parcel.packed is None:
                 if not session.compresses:

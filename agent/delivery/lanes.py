@@ -150,8 +150,8 @@ class Lanes:
             self.settled.add(*gap)
             self._covered.add(*gap)
             self._settle(*gap)
-        if self._packed and (span := self._packed.span) and not self.settled.gap(*span):
-            self._packed.clear()
+            if self._packed:
+                self._packed.forget(*gap)
 
     def await_receipt(self, parcel: Parcel) -> None:
         """Note that the broker has it; the platform's receipt is still to come."""
@@ -185,7 +185,7 @@ class Lanes:
 
     def _unpack(self, parcel: Parcel) -> None:
         if self._packed and parcel.packed:
-            self._packed.forget(parcel.packed)
+            self._packed.forget(parcel.first, parcel.last)
         self.unsent(parcel.first, parcel.last)
 
     def _next_gap(self) -> tuple[int, int] | None:
@@ -198,13 +198,13 @@ class Lanes:
 
     def _packed_message(self, gap: tuple[int, int], most_bytes: int) -> Message | None:
         """Give the message packed ahead that a stretch begins with, if its records are still what they were."""
-        message = self._packed.beginning_at(gap[0]) if self._packed and not self._halves else None
+        message = self._packed.beginning_at(gap[0]) if self._packed else None
         if not (self._packed and message) or message.last > gap[1] or message.size > most_bytes:
             return None
         span = message.first, message.last
         if self._reader.deleted().gap(*span) == span:
             return message
-        self._packed.forget(message)
+        self._packed.forget(*span)
         return None
 
     def _before_packed(self, gap: tuple[int, int]) -> tuple[int, int]:

@@ -65,8 +65,11 @@ class Publisher(Sessions):
         reader = Reader(self._path)
         spooled = self._spooled._replace(note=self._note, pressed=lambda: self._events.put(None))
         packed = Packed(self._path, f"{__version__} {self._station} {reader.id}")
-        packed.check(reader.checksum)
         self._dispatch = Dispatch(self._station, self._broker, reader, spooled, self._troubles, packed)
+        settled = self._dispatch.lanes.settled
+        packed.check(
+            lambda one: settled.gap(one.first, one.last) == one[:2] and reader.checksum(one.last) == one.last_crc
+        )
         encoder = Encoder(self._station, reader.id)
         limit = self._packs_up_to if self._broker.protocol == "5" else 0
         self._ahead = Ahead(reader, packed, self._dispatch.lanes, encoder, self._broker, limit)

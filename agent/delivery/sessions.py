@@ -126,10 +126,11 @@ class Sessions(ABC):
                 self._troubles.lost(error)
             if not self._troubles.is_steady:
                 raise
-            self._wait(random() * min(STEADY_PAUSE_S, self._broker.reconnect_max_s))  # noqa: S311  guards no secret
         finally:
             self._current = None
             self._ended(is_lost=is_lost)
+        if is_lost:
+            self._wait(random() * min(STEADY_PAUSE_S, self._broker.reconnect_max_s))  # noqa: S311  guards no secret
 
     def _next_event(self, timeout_s: float) -> Any:
         self.turned_s = monotonic_s()

@@ -57,6 +57,8 @@ def _loaded(path: Path, load: Callable[[database.Connection], None], room: Room)
     """Open it, with room to go on: what can be given up for that is, for a station that cannot start loses more."""
     noted: dict[str, str] = {}
     if room.missing_bytes():
+        room.give_up_packed()
+    if room.missing_bytes():
         room.give_up_spare()
     while 0 < room.missing_bytes() <= copies.most_bytes(path) and _gave_up(path, room, noted):
         pass
@@ -64,7 +66,9 @@ def _loaded(path: Path, load: Callable[[database.Connection], None], room: Room)
         try:
             return _tried(path, load, noted, room)
         except (database.Error, OSError) as error:
-            if not database.is_full(error) or not (room.give_up_spare() or _gave_up(path, room, noted)):
+            if not database.is_full(error):
+                raise
+            if not (room.give_up_packed() or room.give_up_spare() or _gave_up(path, room, noted)):
                 raise
 
 

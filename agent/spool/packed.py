@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES, LEAST_FREE_PART = 64_000_000, 4
 """Where less than this or that part of the disk is free nothing is packed ahead."""
+MOST_MESSAGES = 10_000
+"""Each takes 350 bytes of memory."""
 _HEAD, _SEAL = Struct("<QQIIIII"), Struct("<I")
 """First and last seq, values, checksum of the last record, bytes, CRC-32 of the message and of this."""
 
@@ -59,11 +61,6 @@ class Packed:
         """Count the messages."""
         return len(self._messages)
 
-    @property
-    def span(self) -> tuple[int, int] | None:
-        """The lowest seq of a message and the highest."""
-        return (self._firsts[0], self._messages[self._firsts[-1]].last) if self._firsts else None
-
     def beginning_at(self, seq: int) -> Message | None:
         """Give the message whose first record has that number."""
         return self._messages.get(seq)
@@ -87,7 +84,7 @@ class Packed:
         except OSError:
             return False
         least = min(LEAST_FREE_BYTES, disk.f_blocks * disk.f_frsize // LEAST_FREE_PART)
-        return free >= least and size_of(self._spool) + self._end <= limit_bytes
+        return len(self) < MOST_MESSAGES and free >= least and size_of(self._spool) + self._end <= limit_bytes
 
     def put(self, first: int, last: int, values: int, last_crc: int, payload: bytes) -> bool:
         """Keep a message; says whether the disk took it."""
@@ -114,16 +111,24 @@ class Packed:
             return None
         return payload if len(payload) == message.size and crc32(payload) == message.crc else None
 
-    def forget(self, message: Message) -> None:
-        """Use a message no more."""
-        if self._messages.pop(message.first, None):
-            self._firsts.remove(message.first)
+    def forget(self, first: int, last: int) -> None:
+        """Use no message any more that holds a record of that range; without any the file goes."""
+        if not self._firsts:
+            return
+        begin, end = bisect_right(self._firsts, first), bisect_right(self._firsts, last)
+        begin -= self.around(first) is not None
+        for seq in self._firsts[begin:end]:
+            del self._messages[seq]
+        del self._firsts[begin:end]
+        if not self._firsts:
+            self.clear()
 
-    def check(self, checksum: Callable[[int], int | None]) -> None:
-        """Forget what was made of records that are not those of the spool; `checksum(seq)` gives theirs."""
-        for message in list(self._messages.values()):
-            if checksum(message.last) != message.last_crc:
-                self.forget(message)
+    def check(self, is_right: Callable[[Message], bool]) -> None:
+        """Keep only those that are right."""
+        self._messages = {first: one for first, one in self._messages.items() if is_right(one)}
+        self._firsts = sorted(self._messages)
+        if not self._firsts:
+            self.clear()
 
     def clear(self) -> None:
         """Delete all."""
@@ -135,15 +140,21 @@ class Packed:
 
     def _open(self) -> None:
         """Find the messages that are there, up to one that was not written to its end."""
-        with contextlib.suppress(OSError), self._path.open("rb") as file:
+        with contextlib.suppress(OSError):
+            self._read_heads()
+        if not self._messages:
+            self.clear()
+
+    def _read_heads(self) -> None:
+        if not self._path.is_file():  # to open a pipe would take for ever
+            return
+        with self._path.open("rb") as file:
             if file.readline(len(self._words)) == self._words:
                 self._end = len(self._words)
                 size = size_of(self._path)
-                while message := _message(file.read(_HEAD.size), self._end, size):
+                while len(self) < MOST_MESSAGES and (message := _message(file.read(_HEAD.size), self._end, size)):
                     self._add(message)
                     file.seek(self._end)
-        if not self._messages:
-            self.clear()
 
     def _add(self, message: Message) -> None:
         self._end = message.place + message.size

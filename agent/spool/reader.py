@@ -123,6 +123,12 @@ class Reader:
             row = self._db.execute("SELECT crc FROM record WHERE seq = ?", (seq,)).fetchone()
         return row[0] if row else None
 
+    def was_held(self, first: int, last: int) -> bool:
+        """Say whether a range has records that were measured before the clock was trusted."""
+        sql = "SELECT 1 FROM record WHERE seq BETWEEN ? AND ? AND elapsed_ms IS NOT NULL LIMIT 1"
+        with reading(self._path):
+            return self._db.execute(sql, (first, last)).fetchone() is not None
+
     def deleted(self) -> Ranges:
         """Give the seqs whose records may have been deleted, which only those are that need not be sent.
 

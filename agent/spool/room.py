@@ -8,6 +8,7 @@ could not be copied.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -43,7 +44,7 @@ class Room:
         self._packed = packed(spool)
         self._has_given = False
         if self.free_bytes() < BALLAST_BYTES:
-            self._give_up(self._packed)
+            self.give_up_packed()
         self.is_short = self.free_bytes() < BALLAST_BYTES
         if self.is_short:
             self._give_up(self._ballast)
@@ -102,8 +103,10 @@ class Room:
         return size_of(self._packed)
 
     def give_up_packed(self) -> bool:
-        """Delete the messages that were made ahead; says whether there were any."""
-        return self._give_up(self._packed)
+        """Delete the messages that were made ahead; says whether there were any that could be."""
+        with contextlib.suppress(OSError):
+            return self._give_up(self._packed)
+        return False
 
     def give_up_spare(self) -> bool:
         """Delete the spare; says whether there was one."""

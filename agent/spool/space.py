@@ -24,7 +24,7 @@ class Space:
 
     def limit_bytes(self, size_bytes: int) -> int:
         """Give up to where the spool can grow, given how large it may grow."""
-        left = self._free_bytes() - self._room.reserve_bytes() + self._reusable_bytes()
+        left = self._free_bytes() - self._room.reserve_bytes() + self._reusable_bytes() + self.packed_bytes()
         return max(0, min(size_bytes, self.used_bytes() + left))
 
     def is_short(self) -> bool:
