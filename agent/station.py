@@ -112,8 +112,8 @@ class Station:
             self.spool.lock.tell(str(self.control.path.absolute()))
             self._thread("control", self.control.run).start()
         gc.freeze()  # what the start made stays; looking through it again and again costs CPU
-        notify("STATUS=")
         notify("READY=1")
+        notify("STATUS=")  # that it waits, say, before it began anew
         self._watch()
         self.is_to_wait = self._has_lost_disk and monotonic_s() - begin_s < HELD_S
         if not self.is_to_wait:
