@@ -15,7 +15,7 @@ from agent.spool.ranges import Ranges
 from agent.spool.reader import Reader
 from agent.spool.room import SMALL_BYTES
 from agent.spool.soundness import unacknowledged
-from agent.spool.stored import DamagedRecord
+from agent.spool.stored import DamagedRecord, SpoolError
 from agent.storage import Storage
 from agent.times import iso
 from drivers.clock import monotonic_s, now
@@ -151,7 +151,12 @@ class Committer:
     ) -> int:
         """Commit, and count at once what could otherwise only be counted by reading it again."""
         first = self._spool.newest + 1
-        newest = self._spool.commit(records, acknowledged, held=held, **more)
+        try:
+            newest = self._spool.commit(records, acknowledged, held=held, **more)
+        except SpoolError as error:
+            if not (error.is_full and self._spool.space.give_up_packed()):
+                raise
+            newest = self._spool.commit(records, acknowledged, held=held, **more)
         if not held and self._ledger.counted == first - 1:
             for seq, record in enumerate(records, first):
                 self._ledger.count(seq, record)

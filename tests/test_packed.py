@@ -26,6 +26,7 @@ from agent.delivery.ahead import Ahead
 from agent.delivery.lanes import Lanes
 from agent.delivery.message import Encoder
 from agent.delivery.mqtt import Acknowledged
+from agent.delivery.publisher import Publisher
 from agent.record import Record, measured
 from agent.spool import packed as packed_module
 from agent.spool.packed import Packed
@@ -44,8 +45,7 @@ class Outage:
     def __init__(self, spool, limit=1 << 40, words=WORDS):
         self.spool, self.settled, self.damaged = spool, [], []
         self.reader = Reader(spool.path)
-        self.packed = Packed(spool.path, words)
-        self.packed.check(lambda one: self.reader.checksum(one.last) == one.last_crc)
+        self.packed = Packed(spool.path, words, Publisher._is_right(self.reader))
         self.lanes = Lanes(self.reader, self.settle, lambda *span: self.damaged.append(span), self.packed)
         self.ahead = Ahead(self.reader, self.packed, self.lanes, Encoder("DL-001", self.reader.id), BROKER, limit)
 
@@ -196,7 +196,8 @@ def test_messages_of_another_spool_or_another_version_are_not_sent(spool):
     store(spool, 200)
     with outage(spool) as before:
         before.pack()
-    assert len(Packed(spool.path, "0.0.1 DL-001")) == 0
+    with outage(spool, words="0.0.1 DL-001") as after:
+        assert len(after.packed) == 0
     assert not spool.path.with_name("spool.db.packed").exists()
 
 
@@ -381,6 +382,63 @@ def test_a_full_disk_while_it_is_written_costs_the_messages_and_nothing_else(sma
             assert arrived(away.send()) == stored(spool)
 
 
+def test_a_disk_that_refuses_is_not_tried_again_in_that_outage(away, spool, monkeypatch):
+    store(spool, 200)
+    away.lanes.newest = spool.newest
+    tries = []
+    monkeypatch.setattr(away.packed, "put", lambda *message: bool(tries.append(message)))
+    for _ in range(3):
+        away.ahead._again_s = 0.0
+        away.ahead.turn()
+    assert len(tries) == 1
+    away.ahead.begin()
+    away.ahead.turn()
+    assert len(tries) == 2
+
+
+def test_where_a_commit_finds_the_disk_full_the_messages_go_and_it_is_stored(small_disk):
+    path = small_disk(16_384) / "spool.db"
+    with Spool(path) as spool:
+        store(spool, 100)
+        path.with_name("spool.db.packed").write_bytes(bytes(3 << 20))
+        with path.with_name("rest").open("wb") as rest:
+            rest.write(bytes(os.statvfs(path.parent).f_bavail * 4096))
+        writer = committer(spool)
+        for _ in range(200):
+            writer.append(measured("so2", [Sample("text", "x" * 3000)], now()))
+        writer.commit()
+        assert spool.newest == 300
+        assert not path.with_name("spool.db.packed").exists()
+
+
+def test_after_a_restart_what_was_delivered_does_not_count_and_what_is_left_is_there(spool, monkeypatch):
+    monkeypatch.setattr(packed_module, "MOST_MESSAGES", 10)
+    store(spool, 200)
+    with outage(spool) as before:
+        spans = before.pack()
+        before.lanes.deliver(1, spans[5][1])
+    with outage(spool) as after:
+        assert sorted(after.packed._messages) == [first for first, _ in spans[6:]]
+
+
+def test_a_message_that_came_out_too_large_to_be_sent_is_not_kept(away, spool):
+    spool.commit([measured("so2", [Sample("a", os.urandom(60).hex())], now()) for _ in range(100)])
+    assert away.pack() == []
+
+
+def test_a_pipe_or_a_folder_of_that_name_costs_nothing(away, spool):
+    path = spool.path.with_name("spool.db.packed")
+    store(spool, 200)
+    path.mkdir()
+    assert away.pack() == []
+    spool.space.give_up_packed()
+    path.rmdir()
+    os.mkfifo(path)
+    with outage(spool) as after:
+        assert not path.exists()
+        assert after.pack()
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_in_whatever_order_it_is_stored_packed_sent_dropped_and_damaged_what_arrives_is_what_is_stored(
@@ -457,7 +515,8 @@ def test_a_message_that_lies_there_and_is_not_of_this_spool_is_not_sent(spool, b
     sender = packs(spool, broker, pack_after_s=60.0)
     sender.measure(200)
     lie = gzip.compress(b'{"v":1,"station":"DL-001","spool":"x","records":[]}')
-    assert Packed(spool.path, f"{__version__} DL-001 {spool.id}").put(1, 100, 100, 12345, lie)
+    words = f"{__version__} DL-001 {spool.id}"
+    assert Packed(spool.path, words, lambda _: True).put(1, 100, 100, 12345, lie)
     with sender.running():
         until(lambda: len(platform.seqs("backfill")) == 200)
 

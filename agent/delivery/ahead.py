@@ -33,20 +33,22 @@ class Ahead:
         self, reader: Reader, packed: Packed, lanes: Lanes, encoder: Encoder, broker: BrokerSettings, limit_bytes: int
     ) -> None:
         self._reader, self._packed, self._lanes, self._encoder = reader, packed, lanes, encoder
-        self._bytes, self._limit_bytes = broker.message_bytes * COMPRESSES_TO, limit_bytes
+        self._message_bytes, self._limit_bytes = broker.message_bytes, limit_bytes
+        self._bytes = broker.message_bytes * COMPRESSES_TO
         self._after_s = broker.pack_after_s
         self.begin()
 
     def begin(self) -> None:
         """Learn that a session that worked has ended."""
-        self._place = 1
+        self._place, self._is_refused = 1, False
         self._again_s = monotonic_s() + self._after_s
 
     def turn(self) -> float:
         """Pack a message if it is time to and there is one; gives how long to wait until the next turn."""
         begin_s = monotonic_s()
         if begin_s >= self._again_s:
-            is_made = self._limit_bytes > 0 and self._packed.has_room(self._limit_bytes) and self._pack()
+            may_pack = self._limit_bytes > 0 and not self._is_refused and self._packed.has_room(self._limit_bytes)
+            is_made = may_pack and self._pack()
             self._again_s = monotonic_s() + (RESTS * (monotonic_s() - begin_s) if is_made else PAUSE_S)
         return max(0.0, self._again_s - monotonic_s())
 
@@ -65,19 +67,20 @@ class Ahead:
         if not records or records[-1].seq == self._lanes.newest:  # held back, or it may become a whole one
             return False
         self._place = records[-1].seq + 1
-        if sum(map(sent_bytes, records)) >= self._bytes // 2 and not self._put(records):
-            self._place = 1
-            return False
+        if sum(map(sent_bytes, records)) >= self._bytes // 2:
+            self._put(records)
         return True
 
-    def _put(self, records: list[Stored]) -> bool:
-        """Make a message and keep it; says whether the disk took it."""
+    def _put(self, records: list[Stored]) -> None:
+        """Make a message and keep it. Where the disk does not take it nothing more is packed in this outage."""
         first, last = records[0].seq, records[-1].seq
         last_crc = self._reader.checksum(last)
         if last_crc is None or self._reader.was_held(first, last):
-            return True
+            return
         payload = compressed(self._encoder.message(alike_together(records)))
-        return self._packed.put(first, last, sum(one.values for one in records), last_crc, payload)
+        if len(payload) <= self._message_bytes:
+            values = sum(one.values for one in records)
+            self._is_refused = not self._packed.put(first, last, values, last_crc, payload)
 
     def _next_span(self) -> tuple[int, int] | None:
         """Give the next stretch that is neither delivered nor packed."""

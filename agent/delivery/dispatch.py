@@ -88,7 +88,7 @@ class Dispatch:
         self._turn_of_requests = False
         self._backfill_s = monotonic_s()
         self._heard_s = monotonic_s()
-        self._has_worked = self._has_answered = False
+        self.has_worked = self._has_answered = False
 
     def topic(self, name: str) -> str:
         """Give one of the station's topics."""
@@ -97,7 +97,7 @@ class Dispatch:
     def begin(self, session: Session) -> None:
         """Begin a session: nothing is on its way."""
         self._heard_s = self._backfill_s = monotonic_s()
-        self._has_worked = self._has_answered = False
+        self.has_worked = self._has_answered = False
         self.lanes.begin_session(min(self._broker.message_bytes, session.packet_limit - MESSAGE_MARGIN))
 
     def end(self, *, is_lost: bool) -> None:
@@ -109,7 +109,7 @@ class Dispatch:
         self.in_flight.clear()
         self._press.forget()
         self.requests.session_lost()
-        if is_lost and backlog and self._has_worked and not self._refusals.is_barred("backfill"):
+        if is_lost and backlog and self.has_worked and not self._refusals.is_barred("backfill"):
             self._suspect(backlog)
 
     def wait_s(self, most_s: float) -> float:
@@ -147,7 +147,7 @@ class Dispatch:
         if event.reason >= GOOD:
             self._refused(sent, event)
             return
-        self._has_worked = True
+        self.has_worked = True
         self._troubles.accepted(sent.topic)
         if sent.parcel:
             self._delivered(sent.parcel)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.say import Say
     from agent.settings import BrokerSettings
+    from agent.spool.packed import Message
 
 STATE_EVERY_S = 60.0
 STATE_AT_MOST_EVERY_S = 5.0
@@ -64,12 +65,8 @@ class Publisher(Sessions):
         """Hold one session after the other until stopped."""
         reader = Reader(self._path)
         spooled = self._spooled._replace(note=self._note, pressed=lambda: self._events.put(None))
-        packed = Packed(self._path, f"{__version__} {self._station} {reader.id}")
+        packed = Packed(self._path, f"{__version__} {self._station} {reader.id}", self._is_right(reader))
         self._dispatch = Dispatch(self._station, self._broker, reader, spooled, self._troubles, packed)
-        settled = self._dispatch.lanes.settled
-        packed.check(
-            lambda one: settled.gap(one.first, one.last) == one[:2] and reader.checksum(one.last) == one.last_crc
-        )
         encoder = Encoder(self._station, reader.id)
         limit = self._packs_up_to if self._broker.protocol == "5" else 0
         self._ahead = Ahead(reader, packed, self._dispatch.lanes, encoder, self._broker, limit)
@@ -80,11 +77,22 @@ class Publisher(Sessions):
         """Have a note stored; what follows is done here, not on the thread that stores."""
         self._spooled.note(key, text, lambda: self._events.put(then))
 
+    @staticmethod
+    def _is_right(reader: Reader) -> Callable[[Message], bool]:
+        """Give what tells messages packed ahead that are of these records, and all still to be sent."""
+        newest, settled = reader.newest(), reader.acknowledged()
+
+        def is_right(one: Message) -> bool:
+            is_unsent = one.last <= newest and settled.gap(one.first, one.last) == (one.first, one.last)
+            return is_unsent and reader.checksum(one.last) == one.last_crc
+
+        return is_right
+
     def _ended(self, *, is_lost: bool) -> None:
         self._dispatch.end(is_lost=is_lost)
-        if self._was_there:
-            self._was_there = False
+        if self._was_there and self._dispatch.has_worked:
             self._ahead.begin()
+        self._was_there = False
 
     def _meanwhile(self) -> float:
         return min(TURN_S, self._ahead.turn())

@@ -46,16 +46,21 @@ class Message(NamedTuple):
 class Packed:
     """The file of one spool; `words` say what made the messages, for those of another maker are not used.
 
+    Of those that lie there at the begin, `is_right` says which are to be kept.
+
     For one thread; another one may delete the file at any time. No method raises for what the disk does.
     """
 
-    def __init__(self, spool: Path, words: str) -> None:
+    def __init__(self, spool: Path, words: str, is_right: Callable[[Message], bool]) -> None:
         self._spool, self._path = spool, packed(spool)
         self._words = words.encode() + b"\n"
         self._messages: dict[int, Message] = {}
         self._firsts: list[int] = []
         self._end = 0
-        self._open()
+        with contextlib.suppress(OSError):
+            self._read_heads(is_right)
+        if not self._messages:
+            self.clear()
 
     def __len__(self) -> int:
         """Count the messages."""
@@ -84,7 +89,7 @@ class Packed:
         except OSError:
             return False
         least = min(LEAST_FREE_BYTES, disk.f_blocks * disk.f_frsize // LEAST_FREE_PART)
-        return len(self) < MOST_MESSAGES and free >= least and size_of(self._spool) + self._end <= limit_bytes
+        return len(self) < MOST_MESSAGES and free >= least and size_of(self._spool) + size_of(self._path) <= limit_bytes
 
     def put(self, first: int, last: int, values: int, last_crc: int, payload: bytes) -> bool:
         """Keep a message; says whether the disk took it."""
@@ -123,13 +128,6 @@ class Packed:
         if not self._firsts:
             self.clear()
 
-    def check(self, is_right: Callable[[Message], bool]) -> None:
-        """Keep only those that are right."""
-        self._messages = {first: one for first, one in self._messages.items() if is_right(one)}
-        self._firsts = sorted(self._messages)
-        if not self._firsts:
-            self.clear()
-
     def clear(self) -> None:
         """Delete all."""
         self._messages.clear()
@@ -138,23 +136,19 @@ class Packed:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def _open(self) -> None:
+    def _read_heads(self, is_right: Callable[[Message], bool]) -> None:
         """Find the messages that are there, up to one that was not written to its end."""
-        with contextlib.suppress(OSError):
-            self._read_heads()
-        if not self._messages:
-            self.clear()
-
-    def _read_heads(self) -> None:
         if not self._path.is_file():  # to open a pipe would take for ever
             return
         with self._path.open("rb") as file:
-            if file.readline(len(self._words)) == self._words:
-                self._end = len(self._words)
-                size = size_of(self._path)
-                while len(self) < MOST_MESSAGES and (message := _message(file.read(_HEAD.size), self._end, size)):
+            if file.readline(len(self._words)) != self._words:
+                return
+            self._end, size = len(self._words), size_of(self._path)
+            while len(self) < MOST_MESSAGES and (message := _message(file.read(_HEAD.size), self._end, size)):
+                self._end = message.place + message.size
+                if is_right(message):
                     self._add(message)
-                    file.seek(self._end)
+                file.seek(self._end)
 
     def _add(self, message: Message) -> None:
         self._end = message.place + message.size

@@ -104,8 +104,10 @@ class Room:
 
     def give_up_packed(self) -> bool:
         """Delete the messages that were made ahead; says whether there were any that could be."""
+        was_there = self.packed_bytes() > 0
         with contextlib.suppress(OSError):
-            return self._give_up(self._packed)
+            self._packed.unlink(missing_ok=True)
+            return was_there
         return False
 
     def give_up_spare(self) -> bool:
