@@ -14,7 +14,6 @@ from agent.record import ledger
 from agent.spool.ranges import Ranges
 from agent.spool.reader import Reader
 from agent.spool.room import SMALL_BYTES
-from agent.spool.soundness import unacknowledged
 from agent.spool.stored import DamagedRecord, SpoolError
 from agent.storage import Storage
 from agent.times import iso
@@ -208,7 +207,7 @@ class Committer:
 
     def _unacknowledged(self, first: int, last: int, from_ms: int, to_ms: int) -> dict[str, int]:
         found: Counter[str] = Counter()
-        for gap in unacknowledged(self._spool.acknowledged, first, last):
+        for gap in self._spool.acknowledged.gaps(first, last):
             found.update(self._reading().by_instrument(*gap, from_ms, to_ms))
         return found
 

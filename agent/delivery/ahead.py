@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.delivery.message import COMPRESSES_TO, Encoder, alike_together, compressed
-from agent.spool.reader import sent_bytes
 from agent.spool.stored import DamagedRecord
 from drivers.clock import monotonic_s
 
@@ -67,7 +66,7 @@ class Ahead:
         if not records or records[-1].seq == self._lanes.newest:  # held back, or it may become a whole one
             return False
         self._place = records[-1].seq + 1
-        if sum(map(sent_bytes, records)) >= self._bytes // 2:
+        if sum(one.sent_bytes for one in records) >= self._bytes // 2:
             self._put(records)
         return True
 

@@ -34,10 +34,6 @@ REPLIES_MOST = 100
 GOOD = 0x80
 
 
-def _nothing() -> None:
-    pass
-
-
 class Spooled(NamedTuple):
     """What the dispatch tells the spool's thread.
 
@@ -49,7 +45,7 @@ class Spooled(NamedTuple):
     settle: Callable[[int, int], None]
     damaged: Callable[[int, int], None]
     note: Callable[[str, str, Callable[[], None]], None]
-    pressed: Callable[[], None] = _nothing
+    pressed: Callable[[], None] = lambda: None
 
 
 class Sent(NamedTuple):
@@ -173,8 +169,8 @@ class Dispatch:
             "newest": lanes.newest,
             "backlog": lanes.backlog,
             "oldest_unsent": None if oldest_ms is None else iso(oldest_ms),
-            "set_aside": _count(lanes.set_aside),
-            "awaiting_receipt": _count(lanes.awaiting),
+            "set_aside": lanes.set_aside.count(),
+            "awaiting_receipt": lanes.awaiting.count(),
             "requests": self.requests.portrait(),
         }
 
@@ -299,11 +295,6 @@ class Dispatch:
         """Have sent again what waited too long for its receipt, and now and then what was set aside."""
         limit_s = monotonic_s() - self._broker.receipt_timeout_s
         while self._awaited and self._awaited[0][0] < limit_s:
-            _, first, last = self._awaited.popleft()
-            self.lanes.unsent(first, last)
+            self.lanes.unsent(*self._awaited.popleft()[1:])
         if self._refusals.is_time_to_try_again():
             self.lanes.try_again()
-
-
-def _count(ranges: Any) -> int:
-    return sum(last - first + 1 for first, last in ranges)

@@ -144,7 +144,7 @@ class Lanes:
     def deliver(self, first: int, last: int) -> None:
         """Note that whatever exists of a range is delivered."""
         last = min(last, self.newest)
-        for gap in self._unsettled(first, last):
+        for gap in list(self.settled.gaps(first, last)):
             self.awaiting.remove(*gap)
             self.set_aside.remove(*gap)
             self.settled.add(*gap)
@@ -155,12 +155,12 @@ class Lanes:
 
     def await_receipt(self, parcel: Parcel) -> None:
         """Note that the broker has it; the platform's receipt is still to come."""
-        for gap in self._unsettled(parcel.first, parcel.last) if parcel.request is None else ():
+        for gap in list(self.settled.gaps(parcel.first, parcel.last)) if parcel.request is None else ():
             self.awaiting.add(*gap)
 
     def unsent(self, first: int, last: int) -> None:
         """Have a range sent again, as far as it is not delivered."""
-        for gap in self._unsettled(first, last):
+        for gap in list(self.settled.gaps(first, last)):
             self.awaiting.remove(*gap)
             self._covered.remove(*gap)
 
@@ -217,13 +217,6 @@ class Lanes:
         if self._halves and self._halves[0][0] <= last:
             self._halves[0] = (last + 1, max(last, self._halves[0][1]))
 
-    def _unsettled(self, first: int, last: int) -> list[tuple[int, int]]:
-        found = []
-        while gap := self.settled.gap(first, last):
-            found.append(gap)
-            first = gap[1] + 1
-        return found
-
     def _read(self, first: int, last: int, max_bytes: int) -> list[Stored]:
         """Read records; those that are damaged are reported and left out."""
         while True:
@@ -260,7 +253,7 @@ class Lanes:
 
     def _gone(self, first: int, last: int) -> None:
         """Settle seqs whose records were trimmed."""
-        for gap in self._unsettled(first, last):
+        for gap in list(self.settled.gaps(first, last)):
             self._check_deleted(*gap)
             self.settled.add(*gap)
             self._settle(*gap)

@@ -20,6 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agent.delivery.pace import Pace
+from agent.delivery.troubles import why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +108,7 @@ class Session:
             broker = self.broker
             self._client.connect(broker.host, broker.port, round(broker.keepalive_s), **self._greeting_words())
         except (OSError, ValueError) as error:
-            raise self._error(_why(error)) from error
+            raise self._error(why(error)) from error
         self._client.loop_start()
         try:
             reason, text, properties = self._greeting.get(timeout=self.broker.connect_timeout_s)
@@ -168,7 +169,8 @@ class Session:
         for file in named:
             file.open("rb").close()  # its error names the file, that of the library does not
         try:
-            client.tls_set(_text(ca_file), _text(certificate), _text(key), tls_version=ssl.PROTOCOL_TLS_CLIENT)
+            ca, own, private = (str(file) if file else None for file in (ca_file, certificate, key))
+            client.tls_set(ca, own, private, tls_version=ssl.PROTOCOL_TLS_CLIENT)
         except ssl.SSLError as error:
             text = f"{', '.join(map(str, named))}: not certificates and a key that fit ({error.reason})"
             raise self._error(text) from error
@@ -220,7 +222,7 @@ class Session:
             return  # the first that was too much was told
         self._hearing.spend(1)
         is_taken = not message.retain and len(message.payload) <= COMMAND_LIMIT and not self._hearing.wait_s()
-        self._events.put(Heard(self, message.topic, _payload(message) if is_taken else None))
+        self._events.put(Heard(self, message.topic, bytes(message.payload) if is_taken else None))
 
 
 class Subscriber:
@@ -236,7 +238,7 @@ class Subscriber:
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = lambda *_: self._note(is_subscribed=True)
         self._client.on_disconnect = lambda *_: self._note(is_subscribed=False)
-        self._client.on_message = lambda _client, _data, message: on_message(message.topic, _payload(message))
+        self._client.on_message = lambda _client, _data, message: on_message(message.topic, bytes(message.payload))
         self._client.reconnect_delay_set(1, 2)
         self._client.connect_async(str(address.hostname), address.port or 1883, 30)
         self._client.loop_start()
@@ -295,25 +297,3 @@ def _end_loop(client: Client) -> None:
     with contextlib.suppress(AttributeError):
         client.loop_stop()
     client.reinitialise()
-
-
-def _payload(message: MQTTMessage) -> bytes:
-    return bytes(message.payload)
-
-
-def _text(path: Path | None) -> str | None:
-    return str(path) if path else None
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
-    if isinstance(error, socket.gaierror):
-        return f"its name cannot be resolved: {error.strerror}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS fails: {error.reason or error}"
-    if isinstance(error, TimeoutError):
-        return "does not answer"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -13,7 +13,6 @@ from agent.spool.damaged import copies, given_up, salvage
 from agent.spool.damaged.copies import Copies
 from agent.spool.damaged.given_up import GivenUp
 from agent.spool.ranges import Ranges
-from agent.spool.soundness import unacknowledged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ class Legacy:
 
     def untold_by(self, ranges: Spans, acknowledged: Ranges) -> list[tuple[int, int]]:
         """Give what only undelivered records of these ranges tell was given up: who gives them up has to tell it."""
-        untold = Ranges(gap for one in ranges for gap in unacknowledged(acknowledged, *one))
+        untold = Ranges(gap for one in ranges for gap in acknowledged.gaps(*one))
         return list(self._given_up.told_by(untold))
 
     def settled(self, acknowledged: Ranges) -> int:

@@ -64,6 +64,12 @@ class Ranges:
         follower = bisect_right(self._firsts, first)
         return first, min(last, self._firsts[follower] - 1) if follower < len(self._firsts) else last
 
+    def gaps(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Give the stretches within the bounds that are not in the set."""
+        while first <= last and (gap := self.gap(first, last)):
+            yield gap
+            first = gap[1] + 1
+
     def around(self, number: int) -> tuple[int, int]:
         """Give the range that a number of the set is in."""
         place = bisect_right(self._firsts, number) - 1
@@ -72,6 +78,10 @@ class Ranges:
     def missing(self, first: int, last: int) -> int:
         """Count the numbers within the bounds that are not in the set."""
         return max(0, last - first + 1) - sum(max(0, min(last, b) - max(first, a) + 1) for a, b in self)
+
+    def count(self) -> int:
+        """Count the numbers."""
+        return sum(last - first + 1 for first, last in self)
 
     def hull(self) -> Ranges:
         """Give the set without its gaps."""

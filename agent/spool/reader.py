@@ -93,8 +93,8 @@ class Reader:
         hours = [row[1:5] for row in rows if database.with_crc(*row[:-1]) == row]  # a damaged one covers nothing
         covered = Ranges((first, last) for _, _, first, last in hours)
         asked = [(first, last) for begin, end, first, last in hours if begin < to_ms and end > from_ms]
-        found = Ranges([*asked, *_outside(covered, 1, newest), *((first, newest) for *_, first, _ in hours[-1:])])
-        return _within(found, oldest or newest + 1, newest)
+        found = Ranges([*asked, *covered.gaps(1, newest), *((first, newest) for *_, first, _ in hours[-1:])])
+        return Ranges(found.within(oldest or newest + 1, newest))
 
     def records(self, first: int, last: int, max_bytes: int) -> list[Stored]:
         """Give records in order of seq, at least one if there is one, up to that many bytes of bodies.
@@ -111,7 +111,7 @@ class Reader:
                 stored = self._stored(row)
                 if stored is None:
                     break
-                max_bytes -= sent_bytes(stored)
+                max_bytes -= stored.sent_bytes
                 if found and max_bytes < 0:
                     break
                 found.append(stored)
@@ -130,10 +130,7 @@ class Reader:
             return self._db.execute(sql, (first, last)).fetchone() is not None
 
     def deleted(self) -> Ranges:
-        """Give the seqs whose records may have been deleted, which only those are that need not be sent.
-
-        It may be as old as FRESH_S.
-        """
+        """Give the seqs, as of FRESH_S ago, whose records may be deleted: those that need not be sent."""
         if monotonic_s() - self._deleted_s > FRESH_S:
             self._deleted, self._deleted_s = self.acknowledged(), monotonic_s()
         return self._deleted
@@ -159,7 +156,7 @@ class Reader:
                     return found, row[0]
                 if self._matches(row, stored.at_ms, selection):
                     found.append(stored)
-                    max_bytes -= sent_bytes(stored)
+                    max_bytes -= stored.sent_bytes
         return found, last + 1
 
     def count(self, first: int, last: int, selection: Selection, most: int = 20_000) -> tuple[int, int]:
@@ -298,23 +295,6 @@ class Reader:
         self._present(middle + 1, highest, found)
 
 
-def sent_bytes(record: Stored) -> int:
-    """Give about what a record takes in a message."""
-    return len(record.body) + (160 if record.doubt else 60)
-
-
 def _bounds(selection: Selection) -> tuple[int, int]:
     begin_ms = -_NEVER_MS if selection.from_ms is None else selection.from_ms
     return begin_ms, _NEVER_MS if selection.to_ms is None else selection.to_ms
-
-
-def _outside(ranges: Ranges, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Give the stretches within the bounds that are not in the set."""
-    while first <= last and (gap := ranges.gap(first, last)):
-        yield gap
-        first = gap[1] + 1
-
-
-def _within(ranges: Ranges, first: int, last: int) -> Ranges:
-    """Give the part of a set within the bounds."""
-    return Ranges((max(a, first), min(b, last)) for a, b in ranges if b >= first and a <= last)

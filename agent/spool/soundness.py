@@ -15,10 +15,9 @@ from agent.spool.stored import SpoolError
 from drivers.clock import monotonic_s, sleep_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from agent.spool.ranges import Ranges
 
 SMALL_BYTES = 64 * 1024 * 1024
 """A file up to that size is checked whole at every start."""
@@ -63,13 +62,6 @@ def check(path: Path, cancelled: Callable[[], bool]) -> str:
     return ""
 
 
-def unacknowledged(acknowledged: Ranges, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Give the stretches within the bounds that are not acknowledged."""
-    while first <= last and (gap := acknowledged.gap(first, last)):
-        yield gap
-        first = gap[1] + 1
-
-
 def _check_newest(db: database.Connection, seeds: dict[int, int]) -> None:
     """Doubt the number of the newest record, for the next one follows it."""
     checked_from = int(database.meta(db, "checked_from") or 1)
@@ -85,7 +77,7 @@ def _check_newest(db: database.Connection, seeds: dict[int, int]) -> None:
 
 def _check_presence(db: database.Connection) -> None:
     """Every record that is not acknowledged must be there, for nothing else is ever deleted."""
-    for first, last in unacknowledged(database.acknowledged(db), 1, database.newest(db)):
+    for first, last in database.acknowledged(db).gaps(1, database.newest(db)):
         count = db.execute("SELECT count(*) FROM record WHERE seq BETWEEN ? AND ?", (first, last)).fetchone()[0]
         if count != last - first + 1:
             raise ValueError(f"of records {first} to {last}, which are not acknowledged, {count} are there")
@@ -99,7 +91,7 @@ def _check_slice(db: database.Connection, first: int) -> int | None:
     ) as rows:
         seqs = [seq for (seq,) in rows]
     last = seqs[-1] if len(seqs) == _SLICE else database.newest(db)
-    wanted = list(unacknowledged(database.acknowledged(db), first, last))
+    wanted = list(database.acknowledged(db).gaps(first, last))
     db.execute("COMMIT")
     if any(b <= a for a, b in zip([first - 1, *seqs], seqs, strict=False)):
         raise ValueError(f"records from {first} on are out of order")

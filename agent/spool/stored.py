@@ -56,6 +56,11 @@ class Stored(NamedTuple):
     body: bytes
     values: int = 1
 
+    @property
+    def sent_bytes(self) -> int:
+        """About what it takes in a message."""
+        return len(self.body) + (160 if self.doubt else 60)
+
 
 class Hour(NamedTuple):
     """Where the records of a span of time lie: `record_index` is the place of its ledger among the records to commit.
