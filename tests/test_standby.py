@@ -28,8 +28,9 @@ from agent import daemon as daemon_module
 from agent import standby as standby_module
 from agent.config import load
 from agent.delivery import sessions
-from agent.delivery.mqtt import Session, SessionLost
+from agent.delivery.mqtt import Session
 from agent.delivery.notice import Notice
+from agent.delivery.session_lost import SessionLost
 from agent.record import event, measured
 from agent.say import Say
 from agent.spool.damaged.copies import kept

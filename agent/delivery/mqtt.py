@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agent.delivery.pace import Pace
-from agent.delivery.troubles import why
+from agent.delivery.session_lost import SessionLost, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,14 +37,6 @@ HEARD_A_SECOND, HEARD_AT_ONCE = 5.0, 100.0
 """So many messages from outside are looked at; a flood costs us nothing more."""
 _UNSENT_TIMEOUT_MS = 20_000
 _TAKEN_OVER = 0x8E
-
-
-class SessionLost(Exception):
-    """There is no session, or no longer; the text says why. `is_taken_over`: another client uses our client id."""
-
-    def __init__(self, text: str, *, is_taken_over: bool = False) -> None:
-        super().__init__(text)
-        self.is_taken_over = is_taken_over
 
 
 class Acknowledged(NamedTuple):

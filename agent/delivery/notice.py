@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.delivery.mqtt import Acknowledged, Lost, Session, SessionLost
+from agent.delivery.mqtt import Acknowledged, Lost, Session
+from agent.delivery.session_lost import SessionLost
 from agent.delivery.sessions import TURN_S, Sessions
 from drivers.clock import monotonic_s
 

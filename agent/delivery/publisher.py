@@ -9,7 +9,8 @@ from agent.commands import NotValid
 from agent.delivery.ahead import Ahead
 from agent.delivery.dispatch import Dispatch, Spooled
 from agent.delivery.message import Encoder
-from agent.delivery.mqtt import Acknowledged, Heard, Lost, Session, SessionLost
+from agent.delivery.mqtt import Acknowledged, Heard, Lost, Session
+from agent.delivery.session_lost import SessionLost
 from agent.delivery.sessions import TURN_S, Sessions
 from agent.spool.packed import Packed
 from agent.spool.reader import Reader

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from agent.delivery.mqtt import Session, SessionLost
+from agent.delivery.mqtt import Session
+from agent.delivery.session_lost import SessionLost
 from agent.delivery.troubles import Troubles
 from drivers.clock import monotonic_s
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from typing import TYPE_CHECKING
 
 from drivers.clock import monotonic_s
 
 if TYPE_CHECKING:
-    from agent.delivery.mqtt import SessionLost
+    from agent.delivery.session_lost import SessionLost
     from agent.say import Say
 
 STEADY_SESSION_S = 60.0
@@ -88,18 +86,3 @@ class Troubles:
         if self._short_sessions >= SHORT_SESSIONS_BEFORE_A_WORD:
             text = "every session ends soon after its begin; perhaps another client uses this client id"
             self._say.broke("client id", f"{self._broker}: {text}")
-
-
-def why(error: BaseException) -> str:
-    """Put what keeps a connection from standing into words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
-    if isinstance(error, socket.gaierror):
-        return f"its name cannot be resolved: {error.strerror}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS fails: {error.reason or error}"
-    if isinstance(error, TimeoutError):
-        return "does not answer"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
