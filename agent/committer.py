@@ -14,7 +14,7 @@ from agent.record import ledger
 from agent.spool.ranges import Ranges
 from agent.spool.reader import Reader
 from agent.spool.room import SMALL_BYTES
-from agent.spool.stored import DamagedRecord, SpoolError
+from agent.spool.stored import DamagedRecord
 from agent.storage import Storage
 from agent.times import iso
 from drivers.clock import monotonic_s, now
@@ -150,12 +150,7 @@ class Committer:
     ) -> int:
         """Commit, and count at once what could otherwise only be counted by reading it again."""
         first = self._spool.newest + 1
-        try:
-            newest = self._spool.commit(records, acknowledged, held=held, **more)
-        except SpoolError as error:
-            if not (error.is_full and self._spool.space.give_up_packed()):
-                raise
-            newest = self._spool.commit(records, acknowledged, held=held, **more)
+        newest = self._spool.commit(records, acknowledged, held=held, **more)
         if not held and self._ledger.counted == first - 1:
             for seq, record in enumerate(records, first):
                 self._ledger.count(seq, record)

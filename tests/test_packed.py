@@ -30,7 +30,7 @@ from agent.delivery.publisher import Publisher
 from agent.record import Record, measured
 from agent.spool import packed as packed_module
 from agent.spool.packed import Packed
-from agent.spool.spool import Dating, Reader, Spool
+from agent.spool.spool import Dating, Reader, Spool, SpoolError
 from drivers.clock import Moment, now
 from drivers.sample import Sample
 
@@ -187,8 +187,16 @@ def test_a_file_that_vanishes_under_the_sender_costs_nothing(away, spool):
     away.pack()
     spool.path.with_name("spool.db.packed").unlink()
     assert arrived(away.send()) == stored(spool)
+
+
+def test_when_the_file_was_deleted_what_comes_later_is_packed_still(away, spool):
     store(spool, 200)
-    assert away.pack()
+    spans = away.pack()
+    spool.path.with_name("spool.db.packed").unlink()
+    store(spool, 200)
+    assert away.pack()[0][0] > spans[-1][1]
+    away.ahead.begin()
+    assert away.pack()[0] == spans[0]
     assert arrived(away.send()) == stored(spool)
 
 
@@ -396,19 +404,25 @@ def test_a_disk_that_refuses_is_not_tried_again_in_that_outage(away, spool, monk
     assert len(tries) == 2
 
 
-def test_where_a_commit_finds_the_disk_full_the_messages_go_and_it_is_stored(small_disk):
+def test_after_a_disk_that_was_full_at_a_commit_the_next_start_has_the_room_of_the_messages(small_disk):
+    """And no record of the failed commit is half there, not even of an instrument that was new in it."""
     path = small_disk(16_384) / "spool.db"
     with Spool(path) as spool:
         store(spool, 100)
         path.with_name("spool.db.packed").write_bytes(bytes(3 << 20))
+        for end in ("ballast", "spare"):
+            path.with_name(f"spool.db.{end}").unlink()
         with path.with_name("rest").open("wb") as rest:
             rest.write(bytes(os.statvfs(path.parent).f_bavail * 4096))
         writer = committer(spool)
         for _ in range(200):
-            writer.append(measured("so2", [Sample("text", "x" * 3000)], now()))
-        writer.commit()
-        assert spool.newest == 300
+            writer.append(measured("new", [Sample("text", "x" * 3000)], now()))
+        with pytest.raises(SpoolError, match="full"):
+            writer.commit()
+    with Spool(path) as spool:
         assert not path.with_name("spool.db.packed").exists()
+        spool.commit([measured("new", [Sample("text", "x" * 3000)], now()) for _ in range(200)])
+        assert sorted(stored(spool)) == list(range(1, 301))
 
 
 def test_after_a_restart_what_was_delivered_does_not_count_and_what_is_left_is_there(spool, monkeypatch):

@@ -94,6 +94,8 @@ class Packed:
     def put(self, first: int, last: int, values: int, last_crc: int, payload: bytes) -> bool:
         """Keep a message; says whether the disk took it."""
         head = (first, last, values, last_crc, len(payload), crc32(payload))
+        if not self._path.is_file():  # it was deleted
+            self.clear()
         try:
             with self._path.open("r+b" if self._end else "w+b") as file:
                 if not self._end:
